@@ -46,7 +46,7 @@ test-vital: install ## the long tests that matter most; .ci/run has them as its 
 test-again: install ## the files whose tests failed last, whole and one after the other (MARK=… as `pytest -m`)
 	@files=$$($(BIN)/python -m tests.failed) && $(BIN)/pytest -n 0 -m "$(or $(MARK),not slow)" $$files
 
-clients: install ## the az CLI and azcopy, which `make test-all` drives (some 900 MB on disk)
+clients: install ## the az CLI, azcopy and JavaScript packages, which `make test-all` drives (some 900 MB on disk)
 	@$(BIN)/python requirements/clients.py
 
 conformance: install ## replay recordings of Azure against the local Azure: a table, and .moorage/conformance.txt with every difference

@@ -1,5 +1,5 @@
 """`make clients`: the real az and azcopy in .venv/clients, for the tests that drive the local Azure
-with them.
+with them, and the JavaScript packages that read what `moorage client` prints.
 
 Not part of `make install`: az alone takes 0.7 GB of disk. What cannot be fetched is named with its
 reason and left out.
@@ -31,6 +31,8 @@ CLIENTS = VENV / "clients"
 AZ = Environment(CLIENTS / "az", ("client-az",))
 AZCOPY = CLIENTS / "azcopy"
 PACKAGE = "@azure-tools/azcopy-linux@10.32.2"
+JAVASCRIPT = CLIENTS / "javascript"
+PACKAGES = ("openai@6.49.0", "@continuedev/config-yaml@1.42.0")
 SECRETS = "libsecret-1.so.0"  # azcopy is linked against it; Debian's package is libsecret-1-0
 
 
@@ -41,7 +43,8 @@ def main() -> int:
     failed = 0
     for name, standing, install in (
         ("az", AZ.stands(), install_az),
-        ("azcopy", azcopy_stands(), install_azcopy),
+        ("azcopy", stands(AZCOPY, PACKAGE), install_azcopy),
+        ("javascript", stands(JAVASCRIPT, " ".join(PACKAGES)), install_javascript),
     ):
         if standing:
             continue
@@ -68,30 +71,16 @@ def install_az() -> None:
     AZ.stamp.write_text(AZ.digest(), encoding="utf-8")
 
 
-def azcopy_stands() -> bool:
-    stamp = AZCOPY / ".installed"
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == PACKAGE
+def stands(folder: Path, packages: str) -> bool:
+    stamp = folder / ".installed"
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == packages
 
 
 def install_azcopy() -> None:
     for tool, source in (("npm", "nodejs.org"), ("apt-get", "Debian or Ubuntu")):
         if shutil.which(tool) is None and not (tool == "apt-get" and _has_libsecret()):
             raise InstallError(f"{tool} is not there ({source})")
-    shutil.rmtree(AZCOPY, ignore_errors=True)
-    AZCOPY.mkdir(parents=True)
-    run(
-        "azcopy",
-        [
-            "npm",
-            "install",
-            "--loglevel=error",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            AZCOPY,
-            PACKAGE,
-        ],
-    )
+    _install_from_npm(AZCOPY, "azcopy", PACKAGE)
     found = next(AZCOPY.glob("node_modules/@azure-tools/*/dist/bin/azcopy_linux_amd64"), None)
     if found is None:
         raise InstallError(f"{PACKAGE} holds no binary for Linux on x86-64")
@@ -100,6 +89,20 @@ def install_azcopy() -> None:
     if not _has_libsecret():
         _unpack_libsecret()
     (AZCOPY / ".installed").write_text(PACKAGE, encoding="utf-8")
+
+
+def install_javascript() -> None:
+    if shutil.which("npm") is None:
+        raise InstallError("npm is not there (nodejs.org)")
+    _install_from_npm(JAVASCRIPT, "JavaScript packages", "--ignore-scripts", *PACKAGES)
+    (JAVASCRIPT / ".installed").write_text(" ".join(PACKAGES), encoding="utf-8")
+
+
+def _install_from_npm(folder: Path, what: str, *arguments: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    quiet = ("--loglevel=error", "--no-audit", "--no-fund")
+    run(what, ["npm", "install", *quiet, "--prefix", folder, *arguments])
 
 
 def _has_libsecret() -> bool:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def history(
     service: Service, target: Target = None, state_dir: StateDir = None, output: Output = "text"
 ) -> None:
-    """Show the generations of a service that can serve again, and the revisions that Azure refused
-    to make.
+    """Show the generations of a service that can serve again. A revision that Azure refused to make
+    is listed with the cause, without a number.
     """
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)

@@ -157,7 +157,7 @@ def continue_(access: Access) -> str:
         lines += [
             f"  - name: {json.dumps(f'{access.service}: {model}')}",
             "    provider: openai",
-            f"    model: {model}",
+            f"    model: {json.dumps(model)}",  # a name such as 1e3 would be a number
             f"    apiBase: {access.base_url}",
             f"    apiKey: {json.dumps(access.in_file)}",
             "    roles: [chat, edit]",

@@ -1,5 +1,5 @@
 """The unmodified az and azcopy in environments of their own, and a local Azure for them. `make
-clients` fetches both.
+clients` fetches both, and the JavaScript packages.
 """
 
 import json
@@ -67,7 +67,7 @@ def installed(name: str) -> Path:
     if not (folder / ".installed").exists():
         pytest.skip(
             f"{name} is not in .venv/clients: `make clients` installs it, which takes a package"
-            " index (az) and npm (azcopy)"
+            " index (az) and npm (azcopy, javascript)"
         )
     return folder
 
