@@ -60,7 +60,7 @@ def _show(heading: str, found: History) -> None:
             each.revision,
             when(each.created, terminal=bool(width)),
             each.state,
-            ", ".join(each.changes),
+            ", ".join(path.removeprefix("properties.") for path in each.changes),
         ]
         for each in found.listed
     ]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from reconciler.cli.gateway_lines import gateway_lines
 from reconciler.cli.layout import Column, hang, table
 from reconciler.cli.rollout import Rollouts, rollout_lines
 from reconciler.cli.verdict import Complaint, is_good, state, troubles, verdict
+from reconciler.web.verdict import shorten_ids
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -60,10 +61,12 @@ def _lines(
         yield Text(line, style=f"bold {_colour(documents)}")
     for problem in value.get("problems", ()):
         yield from _styled(hang("! ", f"the last save is refused: {problem}", width), "red")
-    for trouble in troubles(documents):
+    found = troubles(documents)
+    for trouble in found:
         sign, style = _sign(trouble)
         head = f"{sign} {', '.join(trouble.documents)}: "
-        yield from _styled(hang(head, f"{trouble.reason}: {trouble.message}", width), style)
+        message = f"{trouble.reason}: {shorten_ids(trouble.message)}"
+        yield from _styled(hang(head, message, width), style)
         if sign != "!":
             continue
         if trouble.remedy:
@@ -72,9 +75,10 @@ def _lines(
     if rollouts and width:
         yield Text("")
         yield from map(Text, rollout_lines(rollouts, width))
+    told = {trouble.message for trouble in found}
     for document in documents:
         yield Text("")
-        yield from _document(document, width)
+        yield from _document(document, width, told)
 
 
 def _sign(trouble: Complaint) -> tuple[str, str]:
@@ -103,14 +107,16 @@ def _styled(lines: Sequence[str], style: str) -> Iterator[Text]:
         yield Text(line, style=style)
 
 
-def _document(document: Mapping[str, Any], width: int | None) -> Iterator[Text]:
+def _document(
+    document: Mapping[str, Any], width: int | None, told: Collection[str]
+) -> Iterator[Text]:
     seen = document["observedGeneration"]
     note = "" if seen == document["generation"] else f", last observed {seen}"
     title = f"{document['kind']} {document['name']}"
     generation = f"(generation {document['generation']}{note})"
     yield from _styled(hang(f"{title}  ", generation, width), "bold")
     for condition in document["conditions"]:
-        yield from _condition(condition, width)
+        yield from _condition(condition, width, told)
     if document["kind"] == "InferenceService":
         yield from _service(document, width)
     elif document.get("gateway"):
@@ -118,12 +124,18 @@ def _document(document: Mapping[str, Any], width: int | None) -> Iterator[Text]:
             yield from _styled(hang(head, text, width), "")
 
 
-def _condition(condition: Mapping[str, Any], width: int | None) -> Iterator[Text]:
+def _condition(
+    condition: Mapping[str, Any], width: int | None, told: Collection[str]
+) -> Iterator[Text]:
+    """A condition in a line; a cause that was `told` above is not said again."""
     from rich.text import Text
 
     style = "" if condition["type"] in NEUTRAL else COLOURS.get(is_good(condition), "")
     head = f"  {condition['type']:<18}{condition['status']:<8}"
-    message = f": {condition['message']}" if condition["message"] else ""
+    message = f": {shorten_ids(condition['message'])}" if condition["message"] else ""
+    bad = is_good(condition) == "False" and condition["message"]
+    if bad and any(bad in each for each in told):
+        message = " (as above)"
     since = f" ({age_of(condition['lastTransitionTime'])})" if width else ""
     first, *others = hang(head, f"{condition['reason']}{message}{since}", width)
     line = Text(first)

@@ -123,13 +123,18 @@ def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
 
 def _because(axis: Axis) -> str:
     message, _ = split_lines(axis.message)
-    first = _ID.sub(_short, message.split("; ")[0].split(". ")[0].rstrip("."))
+    first = shorten_ids(message.split("; ")[0].split(". ")[0].rstrip("."))
     told = told_by(axis.reason, message)
     # Azure's first sentence often says only that something failed; a reason of ours says what.
     if told in _TELLING or (not first and told in set(Reason)):
         place = _PLACE.match(message)
         first = (place[0] if place else "") + Reason(told).cause.split("; ")[0]
     return f": {first}" if first else ""
+
+
+def shorten_ids(text: str) -> str:
+    """The text with ARM ids as people name resources."""
+    return _ID.sub(_short, text)
 
 
 def _short(found: re.Match[str]) -> str:

@@ -131,6 +131,19 @@ def test_each_cause_is_told_once_with_its_remedy():
     assert "more: moorage explain RevisionFailed" in text
 
 
+def test_a_cause_stands_once_and_names_resources_shortly():
+    """The conditions below point to it; an ARM id is said as type and name."""
+    group = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-phi"
+    message = f"the scope '{group}/providers/Microsoft.App/containerApps/phi' is locked"
+    locked = ("False", "Azure:ScopeLocked", message)
+    found = service("phi", conditions=conditions(Ready=("True", "AllGood", ""), Synced=locked))
+    text = "\n".join(shown(status(found), 200))
+    assert "the scope containerApps/phi is locked" in text
+    assert text.count("is locked") == 1
+    assert "Azure:ScopeLocked (as above)" in text
+    assert "/subscriptions/" not in text
+
+
 def test_remedies_of_azures_codes_are_found():
     """With the prefix that conditions carry; a word nobody knows has none."""
     assert "quota" in remedy("Azure:SubscriptionConsumptionQuotaReached")
