@@ -17,6 +17,7 @@ from typing import Any
 
 TABLE = "vllm_lora.json"
 PREFIX = "base_model.model."
+_BACKEND = "TransformersForCausalLM"
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
 
 
@@ -120,7 +121,11 @@ class Architecture:
 def architecture(name: str) -> Architecture:
     """The architecture that a base model's config.json names."""
     table = _table()
-    entry = table["architectures"].get(name)
+    entry = table["architectures"].get(_registered(name))
+    if entry is None:
+        # vLLM serves it by its backend for transformers, whose own modules nobody knows here.
+        row = table["classes"][table["architectures"][_BACKEND]]
+        return Architecture(name, embedding=frozenset(row["embedding"]))
     if not isinstance(entry, str):
         # False in the table: vLLM has the architecture, without LoRA. Nothing in it: unknown here.
         return Architecture(name, known=entry is False, lora=entry is not False)
@@ -141,6 +146,19 @@ def architecture(name: str) -> Architecture:
         skip=tuple(row.get("skip", ())),
         names=row.get("names", {}),
     )
+
+
+def _registered(name: str) -> str:
+    """The name under which vLLM has the architecture: an embedding model's or a classifier's is
+    that of the language model which it is made of.
+    """
+    table = _table()
+    known, endings = table["architectures"], table["endings"]
+    ending = next((one for one in endings if name.endswith(one)), None)
+    if name in known or ending is None:
+        return name
+    names = (name.replace(ending, other) for other in endings)
+    return next((other for other in names if other in known), name)
 
 
 @lru_cache(maxsize=1)

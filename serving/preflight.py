@@ -215,9 +215,14 @@ def _strangers(others: Iterable[str], folder: Path) -> Iterator[str]:
     for key in others:
         if key.endswith(("embed_tokens.weight", "lm_head.weight")):
             yield (
-                f"it carries a resized embedding ({key}{_added_tokens(folder)}); vLLM cannot add"
-                " tokens to the base model's vocabulary: merge it into the base model and serve"
-                " that, or train without new tokens"
+                f"it carries a whole embedding ({key}{_added_tokens(folder)}), which vLLM does not"
+                " take: save it with save_embedding_layers=False or, if tokens were added or the"
+                " embedding was trained, merge it into the base model and serve that"
+            )
+        elif (head := key.rpartition(".")[0].rpartition(".")[2]) in ("score", "classifier"):
+            yield (
+                f"it was trained for classification (it carries {head}), and a service has no route"
+                " that classifies"
             )
         else:
             yield f"the tensor {ascii(key[:200])[1:-1]} is not part of a LoRA that vLLM can load"

@@ -97,7 +97,10 @@ def generate() -> dict[str, Any]:
 
 def render(table: dict[str, Any]) -> str:
     """One line for each class, so that a change of vLLM reads as a short diff."""
-    lines = [f'{{"vllm": {json.dumps(table["vllm"])},']
+    lines = [
+        f'{{"vllm": {json.dumps(table["vllm"])},',
+        f'"endings": {json.dumps(table["endings"])},',
+    ]
     for part in ("architectures", "classes"):
         rows = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(table[part].items()))
         lines += [f'"{part}": {{', ",\n".join(rows), "}" + ("," if part == "architectures" else "")]
@@ -170,7 +173,11 @@ class Tables:
             if same is None and row["lora"]:
                 classes[name] = row
             architectures[name] = (same or name) if row["lora"] else row["lora"]
-        return {"vllm": vllm.__version__, "architectures": architectures, "classes": classes}
+        from vllm.config.model import iter_architecture_defaults
+
+        endings = [ending for ending, _ in iter_architecture_defaults()]
+        table = {"vllm": vllm.__version__, "endings": endings}
+        return {**table, "architectures": architectures, "classes": classes}
 
     def _row(self, architecture: str) -> dict[str, Any]:
         from vllm.model_executor.models.interfaces import supports_lora, supports_multimodal

@@ -103,6 +103,23 @@ def test_what_vllm_wraps_and_does_not_compute_with_is_known(name, module, lost):
     assert (module in architecture(name).lost) == lost
 
 
+@pytest.mark.parametrize(
+    "name", ["Qwen3Model", "Qwen3ForSequenceClassification", "Qwen3ForTextEncoding"]
+)
+def test_a_model_for_embeddings_is_known_as_the_language_model_that_it_is_made_of(name):
+    """As vLLM finds its class; an adapter that was trained on AutoModel lacks the class's prefix."""
+    kind = architecture(name)
+    assert kind.known
+    assert kind.takes("model.layers.0.self_attn.q_proj")
+    assert kind.takes("layers.0.self_attn.q_proj") is False
+
+
+def test_a_model_of_the_backend_for_transformers_takes_no_lora_on_its_head():
+    """vLLM serves what it has no class for by one class, and that wraps the embedding alone."""
+    kind = architecture("HeliumForCausalLM")
+    assert (kind.known, kind.embedding) == (False, {"embed_tokens"})
+
+
 def test_an_architecture_that_nobody_knows_is_not_refused():
     """Nothing is known of it, so shapes and names of the base decide."""
     kind = architecture("SomethingNewForCausalLM")

@@ -194,7 +194,7 @@ REFUSED = [
                 {"base_model.model.model.embed_tokens.weight": ((1, 2), array("f", [0, 0]))}
             )
         ),
-        "resized embedding",
+        "carries a whole embedding",
     ),
     (
         "too large for the disk",
