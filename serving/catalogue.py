@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -317,6 +318,26 @@ class ReplicaReport(Contract):
     api_keys: tuple[str, ...] = ()
     message: Text = ""
     unreadable: Text = ""
+
+
+def earlier(report: ReplicaReport, by: timedelta) -> ReplicaReport:
+    """The report with all its times moved, from a clock that is ahead of its reader's to that."""
+
+    def moved(value: datetime | None) -> datetime | None:
+        try:
+            return None if value is None else value - by
+        except OverflowError:
+            return report.heartbeat - by
+
+    def adapter(one: AdapterReport) -> AdapterReport:
+        canary = one.canary
+        if canary is not None:
+            canary = canary.model_copy(update={"loaded_at": moved(canary.loaded_at)})
+        return one.model_copy(update={"loaded_at": moved(one.loaded_at), "canary": canary})
+
+    times = ("started_at", "heartbeat", "ready_at")
+    changed = {name: moved(getattr(report, name)) for name in times}
+    return report.model_copy(update={**changed, "adapters": tuple(map(adapter, report.adapters))})
 
 
 def sealed(kind: str, body: object) -> bytes:

@@ -15,7 +15,7 @@ from reconciler.arm import files
 from reconciler.arm.files import Entry
 from reconciler.arm.share import Share
 from reconciler.kinds.shares import Shares
-from serving.catalogue import AdapterReport, ReplicaReport
+from serving.catalogue import ReplicaReport, earlier
 from serving.untrusted import UntrustedError, parse
 
 STALE = timedelta(seconds=45)  # a report older than that is silence
@@ -75,30 +75,9 @@ async def _report(share: Share, path: str, entry: Entry) -> ReplicaReport:
         return _unreadable(name, written, f"{at[:100]}: {first['msg'][:200]}")
     except UntrustedError as error:
         return _unreadable(name, written, str(error))
+    # A replica whose clock is wrong would be stale at once, or never.
     ahead = report.heartbeat - written
-    return report if abs(ahead) < _AGREEING else _set_right(report, ahead)
-
-
-def _set_right(report: ReplicaReport, ahead: timedelta) -> ReplicaReport:
-    """The report with all its times in the share's time, which is Azure's. The clock of its replica
-    is `ahead`: such a report would be stale at once, or never.
-    """
-
-    def behind(value: datetime | None) -> datetime | None:
-        try:
-            return None if value is None else value - ahead
-        except OverflowError:
-            return report.heartbeat - ahead
-
-    def adapter(one: AdapterReport) -> AdapterReport:
-        canary = one.canary
-        if canary is not None:
-            canary = canary.model_copy(update={"loaded_at": behind(canary.loaded_at)})
-        return one.model_copy(update={"loaded_at": behind(one.loaded_at), "canary": canary})
-
-    times = ("started_at", "heartbeat", "ready_at")
-    right = {name: behind(getattr(report, name)) for name in times}
-    return report.model_copy(update={**right, "adapters": tuple(map(adapter, report.adapters))})
+    return report if abs(ahead) < _AGREEING else earlier(report, ahead)
 
 
 def _unreadable(name: str, written: datetime, why: str) -> ReplicaReport:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,16 @@ STATE = "state.json"
 ALIVE = 45.0  # seconds since a replica has written its state
 _AGAIN = 12  # looks after which replicas that were gone are looked at again
 log = logging.getLogger("moorage.gateway")
+
+
+def share_time(data: Path, replica: str) -> float:
+    """What time it is on the share, in seconds since 1970 and a few seconds late: when this replica
+    last wrote its state there; before, the machine's. Blocking.
+    """
+    try:
+        return (data / "usage" / replica / STATE).stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 class Records:
@@ -64,7 +75,7 @@ class Records:
         """How many replicas of this gateway run, by the times of their states beside that of its
         own, all of them the share's; at least this one. Raises OSError.
         """
-        now = (self._folder / STATE).stat().st_mtime
+        now = share_time(self._all.parent, self._folder.name)
         self._looks += 1
         if self._looks % _AGAIN == 0:
             self._gone.clear()

@@ -11,14 +11,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, ValidationError
 
 from serving.catalogue import Contract
+from serving.gateway.records import share_time
 from serving.untrusted import parse, read
 
 RESPONSE_ID = re.compile(r"resp_[0-9a-f]{32}")
@@ -44,10 +45,13 @@ class StoredRequest(Contract):
 
 
 class ResponseFiles:
-    """A folder for each response, `<data>/responses/<id>/`. Ids must match RESPONSE_ID."""
+    """A folder for each response, `<data>/responses/<id>/`. Ids must match RESPONSE_ID. Ages are by
+    the share's time, because gateways run on machines whose clocks may differ.
+    """
 
-    def __init__(self, data: Path, replica: str, clock: Callable[[], float] = time.time) -> None:
-        self._folder, self._replica, self._clock = data / "responses", replica, clock
+    def __init__(self, data: Path, replica: str) -> None:
+        self._folder, self._replica = data / "responses", replica
+        self._clock = partial(share_time, data, replica)
 
     def ids(self) -> list[str]:
         try:
@@ -122,7 +126,8 @@ class ResponseFiles:
 
     def claim(self, name: str) -> None:
         """Say that this replica works on it. Raises OSError."""
-        owner = {"replica": self._replica, "heartbeat": self._clock()}
+        # The time is for gateways of an earlier release, which know no other.
+        owner = {"replica": self._replica, "heartbeat": time.time()}
         _write(self._folder / name / _OWNER, json.dumps(owner).encode())
 
     def release(self, name: str) -> None:
@@ -132,9 +137,9 @@ class ResponseFiles:
 
     def owner(self, name: str) -> tuple[str, float]:
         """The gateway that works on it, and the seconds since its last sign of life."""
+        path = self._folder / name / _OWNER
         try:
-            value = parse(read(self._folder / name / _OWNER))
-            return str(value["replica"]), self._clock() - float(value["heartbeat"])
+            return str(parse(read(path))["replica"]), self._clock() - path.stat().st_mtime
         except (OSError, ValueError, KeyError, TypeError):
             return "", float("inf")
 

@@ -18,7 +18,7 @@ import aiohttp
 from pydantic import ValidationError
 from yarl import URL
 
-from serving.catalogue import ReplicaReport
+from serving.catalogue import ReplicaReport, earlier
 from serving.gateway.line import Turn
 from serving.gateway.routes import RoutedService
 from serving.untrusted import parse, read
@@ -160,19 +160,21 @@ async def is_absent(answer: aiohttp.ClientResponse) -> bool:
     return _NO_APP in body[:_ERROR]
 
 
-def fresh_reports(folder: Path, now: datetime | None = None) -> tuple[ReplicaReport, ...]:
-    """What the replicas of a service report, without what is old or cannot be read. Blocking."""
-    now = now or datetime.now(UTC)
-    found = []
+def fresh_reports(folder: Path, present: float) -> tuple[ReplicaReport, ...]:
+    """What the replicas of a service report, in times of this machine's clock, without what is old
+    or cannot be read. `present` is the share's time in seconds since 1970. Blocking.
+    """
+    now, found = datetime.now(UTC), []
     try:
         names = sorted(path for path in folder.iterdir() if path.name[0] != ".")[:_REPORTS]
     except OSError:
         return ()
     for path in names:
         try:
+            age = timedelta(seconds=present - path.stat().st_mtime)
             report = ReplicaReport.model_validate(parse(read(path)))
         except (OSError, ValueError, ValidationError):
             continue
-        if abs(now - report.heartbeat) < FRESH:
-            found.append(report)
+        if age < FRESH:
+            found.append(earlier(report, report.heartbeat - (now - age)))
     return tuple(found)

@@ -23,7 +23,7 @@ from serving.gateway.directory import Directory
 from serving.gateway.entra import EntraTokens, TokenRefusedError, token_of
 from serving.gateway.learning import LearnedStarts
 from serving.gateway.passage import Patience
-from serving.gateway.records import Records
+from serving.gateway.records import Records, share_time
 from serving.gateway.routes import GatewayRoutes, GatewayState, RoutedService
 from serving.gateway.routes_watch import RoutesWatch
 from serving.gateway.upstream import Upstreams, fresh_reports
@@ -175,8 +175,12 @@ class GatewayWorld:
     async def _reports(self, service: RoutedService) -> tuple[ReplicaReport, ...]:
         if not service.reports:
             return ()
-        folder = self.spot.share / service.reports
-        return await self._in("reports", partial(fresh_reports, folder))
+        spot, folder = self.spot, self.spot.share / service.reports
+
+        def read() -> tuple[ReplicaReport, ...]:
+            return fresh_reports(folder, share_time(spot.data, spot.replica))
+
+        return await self._in("reports", read)
 
     async def _in(self, thread: str, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads[thread], work)

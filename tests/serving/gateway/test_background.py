@@ -170,7 +170,9 @@ async def test_a_response_survives_the_gateways_death(gateways, tmp_path):
         task.cancel()
     gateway.background._tasks = {}
     owner = gateway.data / "responses" / taken.id / "owner.json"
-    owner.write_text(json.dumps({"replica": "dead", "heartbeat": time.time() - 60}))
+    owner.write_text(json.dumps({"replica": "dead"}))
+    past = time.time() - 60
+    os.utime(owner, (past, past))
     phi.awake.set()
     heir = Background(gateway.world)
     await heir.start()
@@ -179,6 +181,20 @@ async def test_a_response_survives_the_gateways_death(gateways, tmp_path):
     finally:
         await heir.close()
     assert (found.status, found.output_text) == ("completed", "one two three ")
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
+async def test_a_response_of_a_gateway_with_another_clock_is_left_to_it(gateways, hours):
+    """Only the share tells how old its claim is; otherwise two would make the response."""
+    gateway = await gateways(patience=QUICK, phi=StandIn(awake=False))
+    taken = await client(gateway).responses.create(model="phi", input="hi", background=True)
+    name = taken.id
+    beat = time.time() + hours * 3600
+    owner = gateway.data / "responses" / name / "owner.json"
+    owner.write_text(json.dumps({"replica": "other", "heartbeat": beat}))
+    found, quiet = gateway.background._files.owner(name)
+    assert found == "other"
+    assert abs(quiet) < 20
 
 
 async def test_a_gateway_that_ends_leaves_its_responses_to_the_next(gateways):

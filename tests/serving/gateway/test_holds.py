@@ -4,6 +4,7 @@ answered.
 
 import asyncio
 import json
+import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -234,14 +235,15 @@ async def test_the_wake_goes_on_when_nobody_waits(gateways):
 
 
 async def test_an_old_report_proves_nothing(gateways):
-    """Reports whose heartbeat is old are as good as none, and a report that cannot be read hurts
-    nobody.
+    """Reports that were written long ago are as good as none, and a report that cannot be read
+    hurts nobody.
     """
     folder = "services/phi/e/replicas"
     phi = StandIn(awake=False)
     gateway = await gateways(patience=QUICK, phi=phi, routes={"phi": {"reports": folder}})
-    past = datetime.now(UTC) - timedelta(minutes=5)
-    _report(gateway, folder, ready=True, heartbeat=past)
+    _report(gateway, folder, ready=True)
+    past = time.time() - 300
+    os.utime(gateway.share / folder / "a.json", (past, past))
     (gateway.share / folder / "b.json").write_bytes(b"[" * 100_000)
     (gateway.share / folder / "c.json").mkdir()
     backend = gateway.world.backends["phi"]
@@ -250,6 +252,22 @@ async def test_an_old_report_proves_nothing(gateways):
     _report(gateway, folder, ready=True)
     await backend.look()
     assert backend.up
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["ahead", "behind"])
+async def test_a_report_of_a_replica_with_another_clock_is_believed(gateways, hours):
+    """Its age is that of the file, and it started when it did by the gateway's clock."""
+    folder = "services/phi/e/replicas"
+    phi = StandIn(awake=False)
+    gateway = await gateways(patience=QUICK, phi=phi, routes={"phi": {"reports": folder}})
+    there = datetime.now(UTC) + timedelta(hours=hours)
+    began = there - timedelta(seconds=60)
+    _report(gateway, folder, ready=True, heartbeat=there, started_at=began)
+    backend = gateway.world.backends["phi"]
+    await backend.look()
+    assert backend.up
+    age = (datetime.now(UTC) - backend._report.started_at).total_seconds()
+    assert 55 < age < 75
 
 
 async def test_a_last_replica_that_stops_is_believed(gateways, monkeypatch):
