@@ -128,7 +128,8 @@ def _first_day(text: str, today: date) -> date:
 
 
 def _value(line: UsageLine, by: By) -> dict[str, Any]:
-    value = line.model_dump(mode="json", by_alias=True)
+    exact = line.model_copy(update={"held_seconds": round(line.held_seconds, 3)})
+    value = exact.model_dump(mode="json", by_alias=True)
     others = {"day", "key", "model"} - {by}
     return {name: each for name, each in value.items() if name not in others}
 

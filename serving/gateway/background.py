@@ -192,9 +192,7 @@ class Background:
         task.add_done_callback(lambda _: self._tasks.pop(stored.id, None))
 
     async def _work(self, stored: StoredRequest, done: Callable[[int], None]) -> None:
-        """Make the response, with as many tries as it needs. If this gateway ends, another one
-        goes on.
-        """
+        """Make the response, with several tries. If this gateway ends, another one goes on."""
         used, whole = 0, Used(requests=1)
         try:
             # The day includes the wait for a turn, because the caller counts from its request.
@@ -205,7 +203,8 @@ class Background:
                         break
                     except (aiohttp.ClientError, ConnectionError):
                         if not left:
-                            raise
+                            text = f"The service ended its answer early, {_TRIES} times."
+                            raise BackgroundFailure("answer_cut", text) from None
                         log.info("%s was cut and is made anew", stored.id)
         except Exception as error:  # noqa: BLE001 - whatever it is, the response says so
             whole.errors = 1

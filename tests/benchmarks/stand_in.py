@@ -23,6 +23,8 @@ REPLICA = os.environ.get("CONTAINER_APP_REPLICA_NAME", "replica")
 
 
 def main() -> None:
+    if fault := os.environ.get("FAILS"):
+        raise SystemExit(fault)
     threading.Thread(target=_follow, daemon=True).start()
     ThreadingHTTPServer(("", 8000), Probe).serve_forever()
 

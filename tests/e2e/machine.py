@@ -12,10 +12,15 @@ from infra.local_azure.runtime.processes import labelled
 
 def machine_pid(azure: Path, replica: Mapping[str, Any]) -> int:
     """Of the process whose number the replica reports. `azure` is the local Azure's folder."""
-    spec = json.loads((azure / "replicas" / replica["name"] / "spec.json").read_text())
-    label = spec["command"]["plan"]["label"]
+    label = label_of(azure, replica["name"])
     (found,) = (pid for pid in labelled(label) if _inside(pid) == replica["pid"])
     return found
+
+
+def label_of(azure: Path, replica: str) -> str:
+    """What marks the processes of a replica."""
+    spec = json.loads((azure / "replicas" / replica / "spec.json").read_text())
+    return str(spec["command"]["plan"]["label"])
 
 
 def _inside(pid: int) -> int:

@@ -118,8 +118,9 @@ class StandIn:
             numbered = {"type": f"response.{kind}", "sequence_number": number, **event}
             await out.write(f"event: response.{kind}\n".encode() + _event(numbered))
             await asyncio.sleep(self.pause)
-            if self.failures == ["cut while it answers"] and kind == "output_text.delta":
-                self.failures.pop()
+            cut = self.failures[:1] == ["cut while it answers"]
+            if cut and kind == "output_text.delta":
+                self.failures.pop(0)
                 request.transport.abort()
                 return out
         await out.write_eof()

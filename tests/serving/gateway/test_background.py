@@ -235,6 +235,18 @@ async def test_an_answer_that_is_cut_is_made_anew(gateways):
     assert (used.requests, used.errors) == (1, 0)
 
 
+async def test_an_answer_that_is_always_cut_fails_in_words(gateways):
+    """After the third cut the response says what happened."""
+    phi = StandIn()
+    phi.failures = ["cut while it answers"] * 3
+    gateway = await gateways(patience=QUICK, phi=phi)
+    asking = client(gateway)
+    taken = await asking.responses.create(model="phi", input="hi", background=True)
+    found = await _finished(asking, taken.id)
+    assert found.status == "failed"
+    assert found.error.message == "The service ended its answer early, 3 times."
+
+
 @pytest.mark.parametrize(
     ("failure", "code"),
     [((400, {"error": {"message": "too long", "code": "context_length_exceeded"}}), None)],
