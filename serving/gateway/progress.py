@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from serving.catalogue import STAGE_WORDS, STAGES, ReplicaReport, Stage
 from serving.gateway.routes import StartPrediction
 
-# The part of its length that a stage is still said to take when it takes longer than predicted.
-_OVERTIME = 0.1
+# What a stage is still said to take when it takes longer than predicted: at least this part of its
+# length, else this part of the time that it is late, at most its length. A number that stands still
+# is no news.
+_OVERTIME, _LATE = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def progress(
         elapsed = running + sum(prediction.stages.get(stage, 0.0) for stage in before)
     stages = [(stage, prediction.stages[stage]) for stage in STAGES if prediction.stages.get(stage)]
     if not stages:
-        return StartProgress(None, 1, 1, _left(prediction.seconds, elapsed))
+        return StartProgress(None, 1, 1, max(1.0, _rest(prediction.seconds, elapsed)))
     # Of a total that is more than its stages, and of one that is less, each stage has its part.
     scale = prediction.seconds / sum(seconds for _, seconds in stages)
     ends, total = [], 0.0
@@ -54,9 +56,10 @@ def progress(
     first, last = _bounds([stage for stage, _ in stages], report)
     at = min(max(clock, first), last)
     begins = ends[at - 1] if at else 0.0
-    here = max(elapsed, begins) if elapsed < ends[at] else None
-    overtime = _OVERTIME * (ends[at] - begins)
-    left = total - ends[at] + (ends[at] - here if here is not None else overtime)
+    length, here = ends[at] - begins, max(0.0, elapsed - begins)
+    if report is not None and report.model_loaded:
+        here = min(here, length)  # earlier stages were late, and say nothing about the short rest
+    left = total - ends[at] + _rest(length, here)
     return StartProgress(stages[at][0], at + 1, len(stages), max(1.0, left))
 
 
@@ -72,12 +75,14 @@ def _reported(
     later = scale * sum(prediction.stages.get(each, 0.0) for each in stages[at + 1 :])
     length = scale * prediction.stages.get(stage, 0.0)
     here = max(0.0, running - sum(report.stages.values()))
-    rest = length - here if here < length else _OVERTIME * length
+    rest = _rest(length, here)
     return StartProgress(stage, at + 1, len(stages), max(1.0, later + rest))
 
 
-def _left(seconds: float, elapsed: float) -> float:
-    return max(1.0, seconds - elapsed if elapsed < seconds else _OVERTIME * seconds)
+def _rest(length: float, elapsed: float) -> float:
+    """What is left of a stage of this predicted length."""
+    late = elapsed - length
+    return -late if late < 0 else min(length, max(_OVERTIME * length, _LATE * late))
 
 
 def _bounds(stages: list[Stage], report: ReplicaReport | None) -> tuple[int, int]:

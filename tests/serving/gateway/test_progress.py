@@ -36,10 +36,10 @@ def report(*, loaded):
     [
         (0, None, "1 of 5 waiting for a machine, about 200 s left"),
         (30, None, "2 of 5 fetching the image, about 170 s left"),
-        (90, None, "2 of 5 fetching the image, about 153 s left"),  # no replica has reported yet
+        (90, None, "2 of 5 fetching the image, about 170 s left"),  # no replica has reported yet
         (20, report(loaded=False), "3 of 5 reading weights, about 150 s left"),
         (100, report(loaded=False), "3 of 5 reading weights, about 100 s left"),
-        (400, report(loaded=False), "3 of 5 reading weights, about 42 s left"),
+        (400, report(loaded=False), "3 of 5 reading weights, about 145 s left"),
         (100, report(loaded=True), "4 of 5 loading adapters, about 30 s left"),
         (195, report(loaded=True), "5 of 5 making the first token, about 5 s left"),
         (900, report(loaded=True), "5 of 5 making the first token, about 1 s left"),
@@ -57,6 +57,16 @@ def test_a_gateway_that_came_later_knows_how_far_the_start_is():
     for elapsed in (0, 300):
         told = progress(FIVE, elapsed, report(loaded=False), 60)
         assert told.text("phi").endswith("3 of 5 reading weights, about 90 s left")
+
+
+@pytest.mark.parametrize(
+    ("of", "due"), [(FIVE, 50), (StartPrediction(seconds=300), 300)], ids=["a stage", "a total"]
+)
+def test_a_start_that_is_late_is_said_to_take_longer(of, due):
+    """The later it is, the more: who waits must not read the same few seconds for minutes."""
+    told = [progress(of, due + late, None).left for late in (0, 30, 400)]
+    assert told == sorted(told)
+    assert told[-1] >= told[0] + 20
 
 
 def test_without_stages_only_the_seconds_are_told():
