@@ -222,6 +222,8 @@ class Intake:
         await self._registrations.look(names.values(), self._seen())
 
     async def _fetch(self, documents: Sequence[Loaded]) -> Fetched:
+        # What lies on a share is read before these documents are taken, and may be theirs.
+        sets.declare(self._ownership, documents)
         names = names_in(documents, self._settings.subscription_id, self._settings.location)
         shares = {name: self._shares.open(share_of(each)) for name, each in names.items()}
         found = await beside(

@@ -201,9 +201,11 @@ async def _published(
 
 async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, Any]:
     """The app with the template of the revision that has most of the traffic: its own is that of
-    the last one that somebody wrote, which may have been given up.
+    the last one that somebody wrote, which may have been given up. A revision's says nothing of the
+    cooldown period and the polling interval, so those are the app's.
     """
     from reconciler.arm import apps
+    from reconciler.composition.found_documents import with_scale_of
 
     revisions = [
         each["properties"]
@@ -213,7 +215,8 @@ async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, 
     serving = max(revisions, key=lambda each: each.get("trafficWeight") or 0, default=None)
     if serving is None or not serving.get("template"):
         return app
-    return {**app, "properties": {**app["properties"], "template": serving["template"]}}
+    template = with_scale_of(app, serving["template"])
+    return {**app, "properties": {**app["properties"], "template": template}}
 
 
 def _called(listed: Sequence[dict[str, Any]], name: Any) -> dict[str, Any] | None:

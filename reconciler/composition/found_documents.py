@@ -178,6 +178,14 @@ def with_left(document: FoundDocument, left: Sequence[LeftAlone]) -> FoundDocume
     return replace(document, comments=(*document.comments, *said))
 
 
+def with_scale_of(app: Body, template: Body) -> Body:
+    """A revision's template with the periods of its app, which Azure leaves out of revisions."""
+    scale, own = template.get("scale") or {}, at(app, "properties", "template", "scale") or {}
+    named = ("cooldownPeriod", "pollingInterval")
+    missing = {name: own[name] for name in named if scale.get(name) is None and name in own}
+    return {**template, "scale": {**scale, **missing}} if missing else template
+
+
 def hub_models(jobs: Sequence[Body]) -> dict[str, str]:
     """The models that jobs fetched, by their folders on the share."""
     found = {}

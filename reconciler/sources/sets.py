@@ -40,13 +40,18 @@ def follow(ownership: Ownership, documents: Sequence[Loaded], store: Store) -> N
     """Take the identities that the documents give, and keep those that they gave before: what
     carries one of them is this set's until it is gone.
     """
+    declare(ownership, documents)
+    ownership.former = _add(store, _FORMER, *ownership.declared.values())
+    ownership.taken = _add(store, _TAKEN)
+
+
+def declare(ownership: Ownership, documents: Sequence[Loaded]) -> None:
+    """Take the identities that the documents give, before it is known whether they can be used."""
     ownership.declared = {
         loaded.document.metadata.name: loaded.document.spec.owner
         for loaded in documents
         if isinstance(loaded.document, Environment) and loaded.document.spec.owner
     }
-    ownership.former = _add(store, _FORMER, *ownership.declared.values())
-    ownership.taken = _add(store, _TAKEN)
 
 
 def take_over(store: Store, identity: str) -> None:

@@ -102,6 +102,28 @@ async def test_planning_the_documents_changes_nothing(made, tmp_path):
     assert made.writes(since=before) == []
 
 
+async def test_a_share_is_read_for_the_owner_that_the_documents_give(made, tmp_path):
+    """A machine that knows nothing else reads a model on the share of documents with an owner. It
+    took the share for another set's.
+    """
+    folder = tmp_path / "documents"
+    made.moorage("import", "azure", GROUP, "-o", str(folder))
+    more = {
+        "apiVersion": "moorage.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "phi"},
+        "spec": {"environment": "dev", "model": {"source": "share://models/none"}},
+    }
+    (folder / "phi.yaml").write_text(json.dumps(more))
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "local-azure").symlink_to(made.state / "local-azure")
+    told = made.moorage("plan", "-f", str(folder), MOORAGE_STATE_DIR=str(state), code=None).stdout
+    assert "InferenceService/phi" in told
+    assert "share://models/none" in told
+    assert "OwnedByAnother" not in told
+
+
 async def test_a_file_is_never_replaced(made, tmp_path):
     """Code 2, and what it held stays."""
     (tmp_path / "dev.yaml").write_text("mine")
