@@ -65,6 +65,8 @@ class Leader:
         """
         if self.may_write():
             return None
+        if self.reason == _OTHER and self._endless:
+            return WaitingForHuman(self.reason, self._message)
         if self.reason == _OTHER:
             return NotReadyYet(Reason.NOT_LEADER, self._message, after=5.0)
         if self.reason is None:

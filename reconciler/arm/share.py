@@ -10,6 +10,7 @@ import asyncio
 import io
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -30,6 +31,7 @@ from reconciler.arm.storage import storage_keys
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 
 if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest
     from azure.storage.fileshare.aio import ShareClient
 
 Answer = TypeVar("Answer")
@@ -131,7 +133,7 @@ class Share:
     ) -> Mapping[str, str]:
         assert self._key is not None
         raw = f"{self._root}/{quote(path, safe='~/')}"
-        signed = self._key.sign(method, raw, query, headers, len(body))
+        signed = self._key.sign(method, raw, query, headers, len(body), self.arm.time.now())
         signed["User-Agent"] = user_agent()
         url = URL(f"{self._origin}{raw}" + (f"?{urlencode(query)}" if query else ""), encoded=True)
         self.arm.calls["files"] += 1
@@ -205,12 +207,17 @@ class Share:
             retry_total=0,
             user_agent=user_agent(),
             user_agent_overwrite=True,
-            raw_request_hook=self._count,
+            raw_request_hook=self._prepare,
         )
         return self._client
 
-    def _count(self, _: object) -> None:
+    def _prepare(self, request: PipelineRequest[Any]) -> None:
+        """Called before the SDK signs. Its date is the machine's, whose clock may be wrong by more
+        than the quarter of an hour that Azure bears.
+        """
         self.arm.calls["files"] += 1
+        date = format_datetime(self.arm.time.now(), usegmt=True)
+        request.http_request.headers["x-ms-date"] = date
 
     def _forget(self, refused: ShareClient) -> None:
         """Unless another request has already fetched a new key since."""

@@ -10,7 +10,8 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
-from email.utils import formatdate
+from datetime import datetime
+from email.utils import format_datetime
 
 # The first api-version in which a file can be created together with its content; the one the pinned
 # SDK speaks.
@@ -44,13 +45,16 @@ class SharedKey:
         query: Mapping[str, str],
         headers: Mapping[str, str],
         length: int,
+        at: datetime,
     ) -> dict[str, str]:
         """All headers to send: `headers` (lower-case names) with date, version and Authorization.
 
         `path` is as it stands in the URL, percent-encoded; `query` is decoded; `length` is that of
-        the body in bytes.
+        the body in bytes. `at` is Azure's time, in UTC: a date that is a quarter of an hour off is
+        refused.
         """
-        signed = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
+        date = format_datetime(at, usegmt=True)
+        signed = {**headers, "x-ms-date": date, "x-ms-version": API_VERSION}
         own = "".join(
             f"{name}:{signed[name]}\n" for name in sorted(signed) if name.startswith("x-ms-")
         )

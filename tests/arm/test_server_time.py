@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import pytest
+from azure.storage.fileshare._shared import policies
+
+from reconciler.arm import files
+from reconciler.arm.lease import Leader
 from reconciler.arm.server_time import ServerTime
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -52,3 +58,23 @@ async def test_every_answer_tells_the_time(arm, scripted):
     scripted.on("GET", "/subscriptions/x", 200, {}, {"Date": format_datetime(NOON, usegmt=True)})
     await arm.get_json("/subscriptions/x", "2025-01-01")
     assert abs(arm.time.now() - NOON) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
+async def test_a_machine_whose_clock_is_set_keeps_its_lease_and_its_share(
+    share, monkeypatch, hours
+):
+    """Azure refuses a signature whose date is a quarter of an hour off; ours have Azure's date, with
+    the SDK and without.
+    """
+    leader = Leader(share)
+    await leader.step()
+    machine, off = time.time, hours * 3600
+    monkeypatch.setattr(time, "time", lambda: machine() + off)
+    monkeypatch.setattr(policies, "time", lambda: machine() + off)
+    before = leader._until
+    await leader.step()
+    assert (leader.why_not(), leader._until > before) == (None, True)
+    await files.write(share, "a/b.txt", b"content")
+    assert await files.read(share, "a/b.txt") == b"content"
+    await files.delete(share, "a/b.txt")

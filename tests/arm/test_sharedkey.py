@@ -1,6 +1,7 @@
 """Signatures, compared with those of the SDK's own policy."""
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 from azure.core.pipeline import PipelineContext, PipelineRequest
@@ -9,6 +10,7 @@ from azure.storage.fileshare._shared.authentication import SharedKeyCredentialPo
 
 from reconciler.arm.sharedkey import SharedKey
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = base64.b64encode(b"k" * 64).decode()
 
 
@@ -35,7 +37,8 @@ KEY = base64.b64encode(b"k" * 64).decode()
 )
 def test_a_signature_is_the_sdks(method, path, query, headers, body):
     """For every kind of request that goes around the SDK: same text to sign, same signature."""
-    signed = SharedKey("acct", KEY).sign(method, path, query, headers, len(body))
+    signed = SharedKey("acct", KEY).sign(method, path, query, headers, len(body), NOON)
+    assert signed["x-ms-date"] == "Sun, 01 Mar 2026 12:00:00 GMT"
     request = HttpRequest(
         method,
         f"https://h{path}",
