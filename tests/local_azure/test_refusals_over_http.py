@@ -81,6 +81,16 @@ async def test_a_template_is_refused_at_once(caller, document, code):
     assert (await caller.ask("GET", path))[0] == 404
 
 
+async def test_a_volume_of_secrets_may_have_a_relative_path(caller):
+    """As recorded of Azure; the path is shown as it was sent."""
+    secrets = {"configuration": {"secrets": [{"name": "k", "value": "v"}]}}
+    volumes = [{"name": "v", "storageType": "Secret"}]
+    document = caller.app(**secrets, volumes=volumes, **mounted("mnt/secrets"))
+    status, _, shown = await caller.put(APP, "phi", document)
+    (mount,) = shown["properties"]["template"]["containers"][0]["volumeMounts"]
+    assert (status, mount["mountPath"]) == (201, "mnt/secrets")
+
+
 @pytest.mark.parametrize(
     ("image", "shown"),
     [

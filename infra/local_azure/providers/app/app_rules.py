@@ -279,7 +279,10 @@ def _volumes(template: Body, storages: set[str]) -> None:
                 )
                 raise bad_request("ContainerAppInvalidVolumeMount", text)
             path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
-            if not path.startswith("/") or ":" in path or ".." in path.split("/") or _leaves(below):
+            # Azure took relative paths of volumes with secrets (recorded), of others it does not.
+            secret = volumes[mount["volumeName"]].get("storageType") == "Secret"
+            placed = bool(path) if secret else path.startswith("/")
+            if not placed or ":" in path or ".." in path.split("/") or _leaves(below):
                 raise bad_request(
                     "ContainerAppInvalidVolumeMount",
                     f"The mount path '{path}' or its subPath '{below}' is invalid.",
