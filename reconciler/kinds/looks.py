@@ -121,7 +121,7 @@ class Looks:
                 listed = await apps.list_replicas(
                     self.arm, spec.resource_group, spec.name, revision.name
                 )
-                replicas += [_replica(entry, revision.name) for entry in listed]
+                replicas += [_replica(each, revision.name) for each in listed if not _ends(each)]
         return tuple(replicas)
 
 
@@ -161,6 +161,17 @@ def _revision(entry: Mapping[str, Any]) -> Revision:
         replicas=int(properties.get("replicas") or 0),
         error=_line(properties.get("provisioningError")) or None,
         created_time=properties.get("createdTime"),
+    )
+
+
+def _ends(entry: Mapping[str, Any]) -> bool:
+    """Whether a replica was told to stop. Azure lists it for a while as not running, with
+    containers that it calls ready.
+    """
+    properties = entry.get("properties") or {}
+    containers = properties.get("containers") or []
+    return properties.get("runningState") == "NotRunning" and any(
+        container.get("ready") for container in containers
     )
 
 

@@ -26,13 +26,15 @@ class Place:
         reports = SimpleNamespace(read=self._read)
         self.looks = Looks(arm, reports, Turns(lambda: self.now))
         self.before: dict[str, AppOutputs] = {}
+        self.ending: list[dict[str, object]] = []
 
     async def _list(self, part, scope):
         self.reads += 1
         if part.name == "REVISION":
             properties = {"active": True, "trafficWeight": 100, "healthState": "Healthy"}
             return [{"name": "phi--one", "properties": {**properties, "replicas": 1}}]
-        return [{"name": "phi--one-a", "properties": {"containers": [{"ready": True}]}}]
+        one = {"name": "phi--one-a", "properties": {"containers": [{"ready": True}]}}
+        return [*self.ending, one]
 
     async def _read(self, spec):
         self.reports += 1
@@ -86,3 +88,22 @@ async def test_a_changed_catalogue_is_looked_for_in_the_reports_at_once():
     assert place.reports == before
     await place.look(just_looked_at, CatalogueOutputs("e", 1, 2))
     assert place.reports == before + 1
+
+
+async def test_a_replica_that_was_told_to_stop_is_none():
+    """Azure lists it for a while as not running, with a container that it calls ready; one that
+    starts is not ready.
+    """
+    place = Place()
+    place.ending = [
+        {
+            "name": f"phi--one-{name}",
+            "properties": {"runningState": "NotRunning", "containers": [{"ready": ready}]},
+        }
+        for name, ready in (("ends", True), ("starts", False))
+    ]
+    seen = await place.look("phi")
+    assert {each.name: each.ready for each in seen.replicas} == {
+        "phi--one-starts": False,
+        "phi--one-a": True,
+    }

@@ -249,6 +249,8 @@ async def test_a_replica_that_goes_gets_sigterm_and_its_grace(tmp_path, drain, c
         )
         await scene.healthy()
         scene.scheduler.set_workloads([])
+        ending = await scene.until(lambda status: status.replicas[0].ending)
+        assert (ending.running_state, ending.replicas[0].ready) == ("Deprovisioning", True)
         await scene.until(lambda status: not status.replicas)
         assert f"exit code '{code}'" in scene.events()
 

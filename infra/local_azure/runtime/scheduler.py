@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .replica import Replica
 from .scale import Demand, desired
 from .schedule import scheduled
 from .shim_client import ShimGoneError
-from .status import revision_status
+from .status import Observed, revision_status
 from .system_log import SystemLog
 from .workload import ReplicaStatus, RevisionStatus, Workload
 
@@ -132,7 +133,7 @@ class Scheduler:
         revision too.
         """
         now = datetime.now(UTC)
-        observed = [replica.observe(now) for replica in self._replicas if replica.record.key == key]
+        observed = [_observed(each, now) for each in self._replicas if each.record.key == key]
         known = self._memory.of(key)
         return revision_status(
             (self._workloads or {}).get(key), observed, proven=known.proven, booted=known.booted
@@ -334,3 +335,8 @@ class Scheduler:
             self._replicas.append(replica)
             if replica.terminating:
                 self._retire(replica)
+
+
+def _observed(replica: Replica, now: datetime) -> Observed:
+    seen = replica.observe(now)
+    return replace(seen, status=replace(seen.status, ending=replica.terminating))

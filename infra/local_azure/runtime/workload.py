@@ -181,7 +181,7 @@ class ReplicaStatus:
     `running_state` is Running, Waiting or Terminated; `details` is Azure's runningStateDetails
     sentence; `pid` is the container's first process as this machine numbers it. `log` holds its
     console lines in the CRI format (`2026-11-23T06:27:00.123456789Z stdout F text`), the previous
-    10 MiB beside it as `<log>.1`.
+    10 MiB beside it as `<log>.1`. An `ending` replica was told to stop.
     """
 
     name: str
@@ -194,6 +194,7 @@ class ReplicaStatus:
     pid: int | None
     log: Path
     beside: tuple[SidecarStatus, ...] = ()
+    ending: bool = False
 
 
 @dataclass(frozen=True)

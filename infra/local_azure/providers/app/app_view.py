@@ -111,7 +111,7 @@ def revision_view(
         "fqdn": revision_fqdn(app, environment, record.name),
         "template": app_fields.REVISION_TEMPLATE.render(template, call.version),
         "active": body["active"],
-        "replicas": len(status.replicas),
+        "replicas": sum(not replica.ending for replica in status.replicas),
         "trafficWeight": weight,
         **({"provisioningError": status.provisioning_error} if status.provisioning_error else {}),
         "healthState": status.health_state,

@@ -168,8 +168,10 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
             (True, "Terminated") if status.running_state == "Running" else (False, "Waiting")
         ]
     ]
-    # The API of replicas knows these two states; the containers say more.
-    state = "Running" if status.running_state == "Running" else "NotRunning"
+    # The API of replicas knows these two states; the containers say more, and of a replica that
+    # ends they say what they said before (recorded).
+    runs = status.running_state == "Running" and not status.ending
+    state = "Running" if runs else "NotRunning"
     properties: Body = {
         "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "runningState": state,
