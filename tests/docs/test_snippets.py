@@ -3,7 +3,8 @@ a command and options that exist, YAML is accepted as a document or as a part of
 Python can be read.
 
 docs/from-ai-toolkit.md, the `bash` blocks of docs/local-azure.md, docs/security.md and docs/cost.md
-are run as well (test_ai_toolkit, test_recipe, test_recipes).
+are run as well (test_ai_toolkit, test_recipe, test_recipes), and so is what this machine can run
+of operations, git, notify and gateway (test_walks).
 """
 
 import ast
