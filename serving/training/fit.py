@@ -109,7 +109,8 @@ def fit(
         )
         _save(model, base.name, work / "adapter")
         progress.note(
-            f"{recipe.name}: asking {len(recipe.samples)} sample questions"
+            f"{recipe.name}: asking {len(recipe.samples)} sample question"
+            f"{'' if len(recipe.samples) == 1 else 's'}"
         ) if recipe.samples else None
         outcome.samples = [_sample(model, base, question) for question in recipe.samples]
     finally:
