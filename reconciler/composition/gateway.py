@@ -196,7 +196,8 @@ class GatewayComposer:
             "resources": gateway.size,
             "probes": template.gateway_probes(PORT),
             "volumeMounts": [
-                {"volumeName": "share", "mountPath": MOUNT_PATH},
+                # All services' reports, so that a new service needs no new revision.
+                *template.read_mounts((runtime, f"{folder}/routes", "services")),
                 {"volumeName": "reports", "mountPath": DATA_PATH, "subPath": f"{folder}/data"},
             ],
         }

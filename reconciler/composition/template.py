@@ -177,15 +177,18 @@ def serving_variables(service: str, runtime: str, engine: str, grace: int) -> di
     }
 
 
-def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, Any]]:
-    """Mounts of `folders` for reading, at the paths they would have with the whole share mounted,
-    and of the replicas' own folder for writing.
-    """
+def read_mounts(folders: Sequence[str]) -> list[dict[str, Any]]:
+    """Mounts of `folders` for reading, at the paths they would have with the whole share mounted."""
     return [
-        *(
-            {"volumeName": "share", "mountPath": f"{MOUNT_PATH}/{folder}", "subPath": folder}
-            for folder in folders
-        ),
+        {"volumeName": "share", "mountPath": f"{MOUNT_PATH}/{folder}", "subPath": folder}
+        for folder in folders
+    ]
+
+
+def model_mounts(folders: Sequence[str], reports_folder: str) -> list[dict[str, Any]]:
+    """Mounts of `folders` for reading, and of the replicas' own folder for writing."""
+    return [
+        *read_mounts(folders),
         {"volumeName": "reports", "mountPath": REPORTS_PATH, "subPath": reports_folder},
     ]
 

@@ -70,9 +70,7 @@ class PublishedRoutes(FolderOnShare):
         )
 
     async def create(self, desired: Desired[GatewayRoutesSpec], facts: Facts) -> Wrote:
-        spec = desired.spec
-        await self.make(spec.share, (_folder(spec), f"{spec.folder}/data"))
-        return await self._write(spec, facts)
+        return await self._write(desired.spec, facts)
 
     async def update(
         self, desired: Desired[GatewayRoutesSpec], observed: Observation, facts: Facts
@@ -80,6 +78,8 @@ class PublishedRoutes(FolderOnShare):
         return await self._write(desired.spec, facts)
 
     async def _write(self, spec: GatewayRoutesSpec, facts: Facts) -> Wrote:
+        # What the gateway mounts has to exist, the services' folder also where there is none yet.
+        await self.make(spec.share, (_folder(spec), f"{spec.folder}/data", "services"))
         current, names = await self._current(spec)
         # Above every file, a torn one included, and above the routes that a gateway follows:
         # otherwise it would ignore the routes after a loss of the folder.

@@ -91,8 +91,8 @@ def test_a_gateway_brings_its_runtime_its_routes_and_its_app(tmp_path):
 
 
 def test_the_app_is_a_plain_python_with_all_on_the_share(tmp_path):
-    """Its code comes from the share, its key from a secret, and only what it writes is mounted so
-    that it can be written.
+    """Its code comes from the share, its key from a secret. It mounts its own folders: no models, no
+    adapters, and for writing only what it writes.
     """
     app = of(composed(tmp_path), "ContainerApp", "gw-dev").spec
     (container,) = app.template["containers"]
@@ -102,10 +102,13 @@ def test_the_app_is_a_plain_python_with_all_on_the_share(tmp_path):
     env = {each["name"]: each for each in container["env"]}
     assert env["PYTHONPATH"]["value"] == "/mnt/moorage/runtime/cccccccccccc"
     assert env["MOORAGE_GATEWAY_KEY"]["secretRef"] == "api-key-gateway"
-    written = {
-        mount["subPath"] for mount in container["volumeMounts"] if mount["volumeName"] == "reports"
+    mounts = {(each["volumeName"], each["subPath"]) for each in container["volumeMounts"]}
+    assert mounts == {
+        ("share", "runtime/cccccccccccc"),
+        ("share", "gateway/dev/routes"),
+        ("share", "services"),
+        ("reports", "gateway/dev/data"),
     }
-    assert written == {"gateway/dev/data"}
     assert app.template["terminationGracePeriodSeconds"] > 30
     assert app.key_names == ("gateway", "team")
     assert (app.strategy, app.smoke, app.scales_to_zero) == ("Surge", ("/live", 200), False)
