@@ -178,7 +178,7 @@ def serving_variables(service: str, runtime: str, engine: str, grace: int) -> di
 
 
 def read_mounts(folders: Sequence[str]) -> list[dict[str, Any]]:
-    """Mounts of `folders` for reading, at the paths they would have with the whole share mounted."""
+    """Mounts of `folders` for reading, where they would be with the whole share mounted."""
     return [
         {"volumeName": "share", "mountPath": f"{MOUNT_PATH}/{folder}", "subPath": folder}
         for folder in folders
