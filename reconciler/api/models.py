@@ -43,7 +43,8 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112
         return  # what is missing, or cannot be looked at, is told elsewhere
     if fault := model_fault(folder):
-        hint = "name a folder as save_pretrained writes it"
+        # A fault that says by itself what to do needs no other hint.
+        hint = "" if ";" in fault else "name a folder as save_pretrained writes it"
         yield loaded.problem(("spec", "model", "source"), fault, hint)
         return
     asked = spec.engine.args.get(LENGTH)

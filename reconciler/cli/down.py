@@ -28,7 +28,11 @@ from reconciler.cli.place import expanded
 from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
+    from reconciler.cli.narrator import Narrator
     from reconciler.daemon import Daemon
+    from reconciler.engine.controller import Watcher
+    from reconciler.engine.external import ObjectKey
+    from reconciler.engine.result import Outcome
     from reconciler.engine.store import Store
     from reconciler.settings import Settings
     from reconciler.sources.identity import DocumentSet
@@ -111,7 +115,7 @@ async def _down(
             store=opened,
             documents=documents,
             pacing=pacing,
-            watcher=narrator.saw,
+            watcher=_watcher(narrator),
         ) as daemon:
             await abandon(daemon, data=purge)
             lines = [
@@ -138,13 +142,29 @@ async def _down(
             return code
 
 
+def _watcher(narrator: Narrator) -> Watcher:
+    """What is told as it happens. That data stays is told once, at the end, and not for each
+    folder.
+    """
+    from reconciler.api.kinds import Kind
+    from reconciler.engine.record import Phase
+
+    data = (Kind.RESOURCE_GROUP, Kind.STORAGE_ACCOUNT, Kind.SHARE, Kind.FOLDER)
+
+    def saw(key: ObjectKey, outcome: Outcome, took: float) -> None:
+        if outcome.phase is not Phase.RETAINED or key.kind not in data:
+            narrator.saw(key, outcome, took)
+
+    return saw
+
+
 def _ended(code: int, *, dry_run: bool, purge: bool) -> str:
     """What is left, in a sentence."""
     if dry_run:
         return "nothing was deleted; without --dry-run this is what would be"
     if code != Exit.DONE:
         return "not everything is deleted; `moorage down` goes on with what is left"
-    stays = "the storage account, its share and the resource group stay"
+    stays = "the storage account, all on its share and the resource group stay"
     return "deleted" if purge else f"deleted; {stays}, and --purge-data deletes them too"
 
 

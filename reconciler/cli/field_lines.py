@@ -40,8 +40,8 @@ def _members(change: Change) -> Iterator[Change]:
         yield change
         return
     for name, value in there.items():
-        if change.path.endswith(f"[{value}]"):
-            continue  # the name of the entry, which the path has already
+        if change.path.endswith(f"[{value}]") or value in (None, "", [], {}):
+            continue  # the name of the entry, which the path has already; and what says nothing
         comes = change.after is not None
         before, after = (None, value) if comes else (value, None)
         yield replace(change, path=f"{change.path}.{name}", before=before, after=after)

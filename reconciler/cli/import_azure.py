@@ -202,21 +202,28 @@ async def _published(
 async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, Any]:
     """The app with the template of the revision that has most of the traffic: its own is that of
     the last one that somebody wrote, which may have been given up. A revision's says nothing of the
-    cooldown period and the polling interval, so those are the app's.
+    cooldown period; the app's is that of its latest revision.
     """
     from reconciler.arm import apps
     from reconciler.composition.found_documents import with_scale_of
 
     revisions = [
-        each["properties"]
+        each
         for each in await apps.list_revisions(arm, group, str(app["name"]))
         if each["properties"].get("active")
     ]
-    serving = max(revisions, key=lambda each: each.get("trafficWeight") or 0, default=None)
-    if serving is None or not serving.get("template"):
+
+    serving = max(revisions, key=_weight, default=None)
+    if serving is None or not serving["properties"].get("template"):
         return app
-    template = with_scale_of(app, serving["template"])
+    template = serving["properties"]["template"]
+    if str(serving["name"]) == app["properties"].get("latestRevisionName"):
+        template = with_scale_of(app, template)
     return {**app, "properties": {**app["properties"], "template": template}}
+
+
+def _weight(revision: dict[str, Any]) -> int:
+    return int(revision["properties"].get("trafficWeight") or 0)
 
 
 def _called(listed: Sequence[dict[str, Any]], name: Any) -> dict[str, Any] | None:

@@ -67,8 +67,10 @@ def max_replicas(body: Body) -> int:
     return _scale(body, "maxReplicas", 10)
 
 
-def cooldown(body: Body) -> int:
-    return _scale(body, "cooldownPeriod", 300)
+def cooldown(body: Body) -> int | None:
+    """None in the template of a revision, which does not say it."""
+    value = at(body, "properties", "template", "scale", "cooldownPeriod")
+    return None if value is None else _number(value)
 
 
 def _rules(body: Body) -> Sequence[Body]:

@@ -193,7 +193,13 @@ def test_the_replicas_of_a_service_follow_its_catalogue():
     }
 
 
-VOLUME = {"volumeName": "share", "mountPath": "/mnt/x", "subPath": "code/web/03269026f879"}
+VOLUME = {
+    "readOnly": None,
+    "args": [],
+    "volumeName": "share",
+    "mountPath": "/mnt/x",
+    "subPath": "code/web/03269026f879",
+}
 DIGESTS = "1" * 64, "2" * 64
 
 

@@ -130,7 +130,9 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     assert "StorageAccount" not in dry.stdout
     assert stage.moorage("down", code=4).returncode == 4
     assert stage.writes(since=before) == []
-    stage.moorage("down", "-y")
+    told = stage.moorage("down", "-y").stdout
+    assert "all on its share" in told
+    assert "left in place" not in told  # of each folder, and of what the last line names
     gone = kinds_of(stage.writes(since=before))
     assert sorted(gone) == sorted(
         ["containerApps"] * 3 + ["storages"] * 4 + ["managedEnvironments"] * 2 + ["workspaces"] * 2
