@@ -347,6 +347,14 @@ class SeenStart(Outputs):
 
 
 @dataclass(frozen=True)
+class ScheduledReplicas(Outputs):
+    """How many replicas a schedule that is under way keeps, and until when."""
+
+    min_replicas: int
+    until: str
+
+
+@dataclass(frozen=True)
 class AppOutputs(ResourceOutputs):
     """A container app. `proven` says that the wanted revision serves, `served_adapters` have been
     served in some version, `api_keys` are names and SHA-256 of the keys in its secrets, `secrets`
@@ -369,6 +377,7 @@ class AppOutputs(ResourceOutputs):
     served_adapters: tuple[str, ...] = ()
     asleep: bool = False
     starts: Annotated[tuple[SeenStart, ...], Field(exclude_if=not_)] = ()
+    scheduled: Annotated[ScheduledReplicas | None, _ABSENT] = None
     api_keys: tuple[tuple[str, str], ...] = ()
     secrets: Annotated[tuple[str, ...], Field(exclude_if=not_)] = ()
     adopted: Annotated[bool, Field(exclude_if=not_)] = False

@@ -150,6 +150,10 @@ def _service(document: Mapping[str, Any], width: int | None) -> Iterator[Text]:
     facts = [("endpoint", document["endpoint"] or "(none yet)")]
     if document.get("lookedAt"):
         facts.append(("looked at", when(document["lookedAt"], terminal=width is not None)))
+    if kept := document.get("scheduled"):
+        count = kept["minReplicas"]
+        least = f"at least {count} replica{'s' * (count > 1)} until {kept['until']}"
+        facts.append(("schedule", least))
     if document["models"]:
         facts.append(("models", ", ".join(document["models"])))
     for name, text in facts:

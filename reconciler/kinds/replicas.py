@@ -32,6 +32,7 @@ from reconciler.engine.external import Mark
 from reconciler.kinds.agreement import agreement, proof
 from reconciler.kinds.reports import STALE
 from reconciler.kinds.rollout import Step
+from reconciler.kinds.scheduled import scheduled
 from reconciler.kinds.starts import created_at, expected, ready_after, remembered
 from serving.catalogue import ReplicaReport
 from serving.gateway.routes import StartPrediction
@@ -227,6 +228,7 @@ class Seen:
             served_adapters=tuple(sorted(self.served_before | self._served())),
             asleep=self.asleep,
             starts=self.starts,
+            scheduled=scheduled(self.spec.template["scale"], self.now),
         )
 
     def predicted(self, own: ReplicaReport | None = None) -> int:

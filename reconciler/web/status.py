@@ -97,7 +97,7 @@ def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dic
     known = records.get(ObjectKey(Kind.CATALOGUE, ref.name))
     catalogue = CatalogueOutputs.load(known.outputs) if known and known.exists else None
     adapters = catalogue.adapters if catalogue else ()
-    return {
+    value: dict[str, Any] = {
         "endpoint": app.endpoint,
         "models": [ref.name, *(adapter.name for adapter in adapters)] if known else [],
         "adapters": [adapter.dump() for adapter in adapters],
@@ -106,3 +106,6 @@ def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dic
         "lookedAt": app.arm.looked_at or None,
         "replicasLookedAt": app.arm.replicas_at or None,
     }
+    if app.scheduled:
+        value["scheduled"] = app.scheduled.dump()
+    return value
