@@ -8,6 +8,7 @@ import asyncio
 import socket
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -37,9 +38,16 @@ class Stand:
     """Our standing for the lease of one share. `over` once the Environment has another share."""
 
     def __init__(
-        self, environment: str, share: ShareRef, leader: Leader, tell: Callable[[Event], None]
+        self,
+        environment: str,
+        share: ShareRef,
+        leader: Leader,
+        found: asyncio.Event,
+        tell: Callable[[Event], None],
     ) -> None:
+        """`found` is set whenever the loop sees that the share is there."""
         self.environment, self.share, self.leader = environment, share, leader
+        self._found, self._there = found, False
         self.over = False
         self._tell = tell
         self._said = ""
@@ -48,9 +56,13 @@ class Stand:
         """Acquire or renew; the seconds until the next time. What it changed for this daemon is an
         event: who leads now, or why we do not any more.
         """
+        self._there = self._there or self._found.is_set()
+        self._found.clear()
         wait = await self.leader.step()
         if self.leader.reason in NO_SHARE_YET:
-            return min(wait, 1.0)
+            # Azure Files may know of a share later than Resource Manager.
+            return min(wait, 1.0) if self._there else wait
+        self._there = False
         refusal, place = self.leader.why_not(), DocumentRef("Environment", self.environment)
         before, self._said = self._said, refusal.message if refusal else ""
         if refusal and refusal.message != before:
@@ -59,6 +71,17 @@ class Stand:
             message = f"this daemon writes for {self.environment} now"
             self._tell(normal(Reason.LEADING, message, place, place))
         return wait
+
+    async def pause(self, seconds: float) -> None:
+        """Wait until the next step. Before there is a share, nothing asks Azure for it but the
+        loop, whose sight of it ends the wait: with many Environments the questions would be most
+        of the calls of a start.
+        """
+        if self.leader.reason not in NO_SHARE_YET:
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._found.wait(), seconds)
 
     def why_not(self) -> ReconcileError | None:
         return None if self.leader.reason in NO_SHARE_YET else self.leader.why_not()
@@ -90,8 +113,9 @@ class Leadership:
                 continue
             if before is not None:
                 before.over = True
-            leader = Leader(self._shares.open(share), self._lease_id())
-            self._stands[name] = Stand(name, share, leader, self._tell)
+            opened = self._shares.open(share)
+            leader = Leader(opened, self._lease_id())
+            self._stands[name] = Stand(name, share, leader, opened.found, self._tell)
             self.changed.set()
 
     def why_not(self, environment: str) -> ReconcileError | None:

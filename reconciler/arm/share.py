@@ -62,6 +62,7 @@ class Share:
         self._key: SharedKey | None = None
         self._fingerprint = ""
         self.on_new_key: Callable[[], None] = lambda: None
+        self.found = asyncio.Event()  # set by the loop whenever it sees that the share is there
         self._opening = asyncio.Lock()
         self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to

@@ -4,7 +4,6 @@ own, so that a share that hangs does not delay the others.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 
 from reconciler.edges.edge import Edge, forever
@@ -23,7 +22,7 @@ class Lease(Edge):
     async def wait(self) -> None:
         if self._stand.over:
             await forever()
-        await asyncio.sleep(self._pause)
+        await self._stand.pause(self._pause)
 
     async def act(self) -> None:
         self._pause = await self._stand.step()

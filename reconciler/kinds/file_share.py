@@ -10,10 +10,10 @@ from typing import Any
 from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Reason
-from reconciler.api.resources import SHARE_ENVIRONMENT, ShareSpec
+from reconciler.api.resources import SHARE_ENVIRONMENT, ShareRef, ShareSpec
 from reconciler.arm import ids, storage
 from reconciler.engine.errors import TerminalError
-from reconciler.engine.external import Desired, Facts, Identity, Operation
+from reconciler.engine.external import Desired, Facts, Identity, Observation, Operation
 from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
@@ -89,6 +89,12 @@ class FileShare(ArmResource[ShareSpec]):
         adopted = found is not None and spec.named and not self.is_ours(found, spec.environment)
         return spec.asked if adopted else spec.body
 
+    async def observe(self, desired: Desired[ShareSpec], facts: Facts) -> Observation:
+        seen = await super().observe(desired, facts)
+        if seen.exists:
+            self._found(desired.spec)
+        return seen
+
     async def put(
         self,
         desired: Desired[ShareSpec],
@@ -101,7 +107,13 @@ class FileShare(ArmResource[ShareSpec]):
             self.shares.rounds.forget_below("")
         write = storage.put_share if found is None else storage.patch_share
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
+        self._found(spec)
         return None
+
+    def _found(self, spec: ShareSpec) -> None:
+        """Tell the edge of the lease, which has nothing to ask for before."""
+        ref = ShareRef(spec.environment, spec.resource_group, spec.account, spec.name)
+        self.shares.open(ref).found.set()
 
     async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         return await storage.delete_share(

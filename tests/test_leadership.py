@@ -1,0 +1,61 @@
+"""When an Environment's lease is asked for. The clock is the test's."""
+
+import asyncio
+
+import pytest
+
+from reconciler.api.reasons import Reason
+from reconciler.api.resources import ShareRef
+from reconciler.edges.leases import Lease
+from reconciler.leadership import Stand
+
+pytestmark = pytest.mark.looptime
+SHARE = ShareRef("dev", "rg", "acct", "phi")
+
+
+class Leader:
+    """Counts the questions; the share is there once the test says so."""
+
+    def __init__(self):
+        self.asked, self.reason = [], Reason.NOT_OBSERVED
+
+    async def step(self):
+        self.asked.append(asyncio.get_running_loop().time())
+        return 10.0 if self.reason is None else 5.0
+
+    def why_not(self):
+        return None
+
+
+async def followed(leader, found, seconds):
+    edge = Lease(Stand("dev", SHARE, leader, found, print))
+
+    async def work():
+        while True:
+            await edge.wait()
+            await edge.act()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(seconds)
+    task.cancel()
+
+
+async def test_a_share_that_is_not_there_is_hardly_asked_for():
+    """Each question lists the storage accounts: 20 Environments asked 20 times a second."""
+    leader = Leader()
+    leader.reason = Reason.STORAGE_ACCOUNT_NOT_READY
+    await followed(leader, asyncio.Event(), 29)
+    assert leader.asked == [0, 5, 10, 15, 20, 25]
+
+
+async def test_the_lease_is_asked_for_as_soon_as_the_loop_sees_the_share():
+    """Then each second, because Azure Files may know of it later, and once it is held every ten."""
+    leader, found = Leader(), asyncio.Event()
+    leader.reason = Reason.STORAGE_ACCOUNT_NOT_READY
+    work = asyncio.create_task(followed(leader, found, 20))
+    await asyncio.sleep(2)
+    found.set()
+    await asyncio.sleep(1.5)
+    leader.reason = None
+    await work
+    assert leader.asked == [0, 2, 3, 4, 14]
