@@ -27,6 +27,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
+from reconciler.arm import ids
 from reconciler.arm.credentials import Renewable, credential_for
 from reconciler.arm.errors import UNREGISTERED, translate
 from reconciler.arm.faults import fault_of_response
@@ -182,6 +183,12 @@ class Arm:
             raise translate(error) from error
         if response.status_code >= 400 and not _says_absent(response):
             raise translate(HttpResponseError(response=response))
+        if (
+            response.status_code == 404
+            and fault_of_response(response).code == "ResourceGroupNotFound"
+        ):
+            group = ids.part(urlsplit(url).path, "resourceGroups")
+            self.inventory.missing(ids.resource_group(self.subscription_id, group))
         return response
 
 

@@ -5,7 +5,7 @@ without a leading one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -145,42 +145,46 @@ async def exists(share: Share, path: str) -> bool:
     return await share.call(asked)
 
 
-async def write(share: Share, path: str, content: bytes) -> None:
+async def write(share: Share, path: str, content: bytes) -> str:
     """Create or replace a file so that no reader ever sees half of it: under another name first,
-    then renamed.
+    then renamed. Its etag, as `Entry` has it.
     """
     temporary = temporary_name(path)
     await create(share, temporary, content)
-    await rename(share, temporary, path)
+    return await rename(share, temporary, path)
 
 
-async def create(share: Share, path: str, content: bytes) -> None:
+async def create(share: Share, path: str, content: bytes) -> str:
     """Create a file with its content (ONE_REQUEST bytes at most) in a single request; its
-    directories as well, if needed.
+    directories as well, if needed. Its etag, as `Entry` has it.
 
     Of an existing file size and content are replaced, though not at one instant for a reader: see
     `write`.
     """
     headers = {"x-ms-type": "file", "x-ms-content-length": str(len(content))}
     try:
-        await share.request("PUT", path, headers, content)
+        answer = await share.request("PUT", path, headers, content)
     except ReconcileError as error:
         if error.reason not in _MISSING:
             raise
         share.directories -= _above([path])  # not all: others are at work below other ones
         await make_parents(share, [path])
-        await share.request("PUT", path, headers, content)
+        answer = await share.request("PUT", path, headers, content)
     share.directories |= _above([path])
+    return _etag(answer)
 
 
-async def rename(share: Share, path: str, to: str) -> None:
-    """Move a file within the share over whatever was there."""
+async def rename(share: Share, path: str, to: str) -> str:
+    """Move a file within the share over whatever was there. Its etag, as `Entry` has it."""
     await make_parents(share, [to])
+    answers: list[Any] = []
 
     async def renamed(client: ShareClient) -> None:
-        await client.get_file_client(path).rename_file(to, overwrite=True)
+        file = client.get_file_client(path)
+        await file.rename_file(to, overwrite=True, raw_response_hook=answers.append)
 
     await share.call(renamed)
+    return _etag(answers[-1].http_response.headers)
 
 
 async def make_parents(share: Share, paths: Iterable[str]) -> None:
@@ -253,6 +257,10 @@ def _above(paths: Iterable[str]) -> set[str]:
         for parent in PurePosixPath(path).parents
         if str(parent) != "."
     }
+
+
+def _etag(headers: Mapping[str, str]) -> str:
+    return str(headers.get("ETag") or "").strip('"')
 
 
 def _code(error: HttpResponseError) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
@@ -33,11 +34,21 @@ class Part(Enum):
 Listed = Kind | Part
 LONG = 100  # items; a longer list comes in several pages
 FEW = 3  # that are asked for one by one before the whole of a long list is read
+NEW = 10.0  # seconds for which a resource of ours counts as new after its creation has ended
+LONGEST = 3600.0  # that a creation takes
 
 
 class _Entry(NamedTuple):
     task: asyncio.Task[dict[str, dict[str, Any]]]
     asked: float
+
+
+@dataclass
+class _Made:
+    """A creation of ours: when it ended, and what was written below it since."""
+
+    at: float
+    written: set[str] = field(default_factory=set)
 
 
 class Reader(Protocol):
@@ -62,15 +73,25 @@ class Inventory:
         self._entries: dict[tuple[Listing, str], _Entry] = {}
         self._names: dict[tuple[Listing, str], set[str]] = {}  # that were there last
         self._alone: dict[tuple[Listing, str], list[float]] = {}  # when one was asked for
+        self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # of writes, by id
+        self._made: dict[str, _Made] = {}
+        self._missing: dict[str, float] = {}  # resource groups that Azure said are not there
 
     async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
         """The resource called `name` (any case) in `scope`, or None where the list lacks it."""
+        if answered := self._answered(_id(what, scope, name)):
+            return answered
         return (await self._listed(what, scope)).get(name.lower())
 
     async def look(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
         """As `find`, and None only when it is not there: a list may lag behind a creation. It is
         read alone where that costs less than the list, which many share.
         """
+        id_ = _id(what, scope, name)
+        if answered := self._answered(id_):
+            return answered
+        if self._is_missing(id_) or self._is_unwritten(id_):
+            return None
         key = (what.listing, _normal(scope))
         if not self._is_alone(key, name.lower()) and (found := await self.find(what, scope, name)):
             return found
@@ -98,13 +119,81 @@ class Inventory:
         not kept either.
         """
         changed = _normal(resource_id)
+        self._forget(changed)
+        for known in (self._made, self._missing):
+            for id_ in [id_ for id_ in known if _within(id_, changed)]:
+                del known[id_]
+
+    def learn(self, resource_id: str, answer: Mapping[str, Any]) -> None:
+        """Take what a write answered about the resource as a look at it. Anything else that it
+        answered, such as an operation, is left alone.
+        """
+        if _normal(str(answer.get("id", ""))) == (id_ := _normal(resource_id)):
+            self._answers[id_] = (self._clock(), dict(answer))
+
+    def doubt(self, resource_id: str) -> bool:
+        """Forget what a write answered; whether anything was known. An answer need not show all
+        that a read shows, so it counts only where it agrees with what was asked for.
+        """
+        return self._answers.pop(_normal(resource_id), None) is not None
+
+    def made(self, resource_id: str) -> None:
+        """We have created what was not there before."""
+        self._made[_normal(resource_id)] = _Made(self._clock())
+
+    def ended(self, resource_id: str) -> None:
+        """A write to the resource that took its time has ended."""
+        made = self._made.get(_normal(resource_id))
+        self.invalidate(resource_id)
+        if made is not None:  # nothing can be put into it while it is being created
+            self._made[_normal(resource_id)] = _Made(self._clock(), made.written)
+
+    def missing(self, group_id: str) -> None:
+        """Azure says that there is no such resource group, and so nothing in it."""
+        self._missing[_normal(group_id)] = self._clock()
+
+    def is_new(self, resource_id: str) -> bool:
+        """Whether we created it a moment ago."""
+        made = self._made.get(_normal(resource_id))
+        return made is not None and self._clock() - made.at <= NEW
+
+    def _forget(self, changed: str) -> None:
+        """What lists and writes said of a resource and of all below it."""
+        for id_, made in self._made.items():
+            if _within(changed, id_) and changed != id_:
+                made.written.add(changed)
+        for id_ in [id_ for id_ in self._answers if _within(id_, changed)]:
+            del self._answers[id_]
         for key in [*self._entries]:
             path = f"{key[1]}/{key[0].path.lower()}"
             if changed.rpartition("/")[0] == path or path.startswith(f"{changed}/"):
                 del self._entries[key]
 
+    def _answered(self, id_: str) -> dict[str, Any] | None:
+        at, answer = self._answers.get(id_, (0.0, None))
+        return answer if answer is not None and self._clock() - at <= self._ttl else None
+
+    def _is_missing(self, id_: str) -> bool:
+        now = self._clock()
+        return any(_within(id_, one) and now - at <= self._ttl for one, at in self._missing.items())
+
+    def _is_unwritten(self, id_: str) -> bool:
+        """Whether it would be in a resource that we have just created, and nobody wrote it. A group
+        does not count: another set of documents may name it and write there as early as we do.
+        """
+        return any(
+            _within(id_, one)
+            and "/providers/" in one
+            and self._clock() - made.at <= NEW
+            and not any(_within(id_, written) for written in made.written)
+            for one, made in self._made.items()
+            if id_ != one
+        )
+
     async def _listed(self, what: Listed, scope: str) -> dict[str, dict[str, Any]]:
         key = (what.listing, _normal(scope))
+        if self._is_missing(key[1]):
+            return {}
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.asked > self._ttl or _failed(entry.task):
             task = asyncio.ensure_future(self._read(what.listing, scope))
@@ -135,6 +224,10 @@ class Inventory:
         old = [key for key, entry in self._entries.items() if now - entry.asked > self._ttl]
         for key in old:
             del self._entries[key]
+        for id_ in [id_ for id_, (at, _) in self._answers.items() if now - at > self._ttl]:
+            del self._answers[id_]
+        for id_ in [id_ for id_, made in self._made.items() if now - made.at > LONGEST]:
+            del self._made[id_]
 
     async def _read(self, listing: Listing, scope: str) -> dict[str, dict[str, Any]]:
         path, version = f"{scope}/{listing.path}", listing.api_version
@@ -151,6 +244,15 @@ class Inventory:
 
 def _failed(task: asyncio.Task[Any]) -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _id(what: Listed, scope: str, name: str) -> str:
+    return _normal(f"{scope}/{what.listing.path}/{quote(name)}")
+
+
+def _within(id_: str, one: str) -> bool:
+    """Whether `id_` is `one` or below it."""
+    return id_ == one or id_.startswith(f"{one}/")
 
 
 def _normal(scope: str) -> str:

@@ -20,7 +20,8 @@ async def note(share: Share, environment: str, storage: str, fingerprint: str) -
     """
     path = _path(environment, storage)
     await files.make_parents(share, [path])  # of a new environment they are not there
-    await files.write(share, path, fingerprint.encode())
+    # In place, because only `recall` reads it, which knows a torn read.
+    await files.create(share, path, fingerprint.encode())
 
 
 async def recall(share: Share, environment: str, storage: str) -> str | None:

@@ -55,21 +55,27 @@ async def begin(
         status = str(poller.status()).lower()
         if status in _FAILED:
             raise translate_operation({"status": poller.status()})
-        return None if status == "succeeded" else _begun(poller, answers)
     except Exception as error:
         raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
+    if status != "succeeded":
+        return _begun(poller, answers)
+    arm.inventory.learn(scope, _body(answers[-1].http_response.text()))
+    return None
 
 
 async def write(arm: Arm, scope: str, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
     """Issue a synchronous SDK write and return what it answered. Raises `engine.errors` only."""
+    answers: list[Answer] = []
     try:
-        return await call(*arguments)
+        answer = await call(*arguments, raw_response_hook=answers.append)
     except Exception as error:
         raise await refusal(arm, scope, error) from error
     finally:
         arm.inventory.invalidate(scope)
+    arm.inventory.learn(scope, _body(answers[-1].http_response.text()))
+    return answer
 
 
 async def delete(
@@ -103,13 +109,23 @@ def _wait(answer: Answer) -> float | None:
     return retry_after({name.lower(): value for name, value in headers.items()})
 
 
-async def poll(arm: Arm, token: str) -> Progress:
-    """One request for the operation of `token`. A failed operation is `Progress(done=True,
-    error=…)`.
+async def poll(arm: Arm, token: str, scope: str) -> Progress:
+    """One request for the operation of `token`, which a write to `scope` began. A failed operation
+    is `Progress(done=True, error=…)`.
 
     Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again
     later.
     """
+    progress, body = await _asked(arm, token)
+    if progress.done:
+        arm.inventory.ended(scope)
+        if progress.error is None:
+            arm.inventory.learn(scope, body)  # some operations end with the resource itself
+    return progress
+
+
+async def _asked(arm: Arm, token: str) -> tuple[Progress, dict[str, Any]]:
+    """How far the operation is, and the body that said so."""
     seen: list[Answer] = []
     method: AsyncARMPolling = AsyncARMPolling(raw_response_hook=seen.append)
     try:
@@ -122,16 +138,17 @@ async def poll(arm: Arm, token: str) -> Progress:
     except ValueError:
         # Written by another release of the SDK. What became of the operation shows in the resource
         # itself.
-        return Progress(done=True)
+        return Progress(done=True), {}
     try:
         await method.update_status()
     except (BadStatus, BadResponse, OperationFailed):
-        return await _told(arm, seen[-1], _unanswered(seen[-1].http_response))
+        return await _told(arm, seen[-1], _unanswered(seen[-1].http_response)), {}
     except Exception as error:
         raise translate(error) from error
     answer = seen[-1].http_response
-    progress = _progress(str(poller.status()), _body(answer.text()), _wait(seen[-1]))
-    return await _told(arm, seen[-1], progress)
+    body = _body(answer.text())
+    progress = _progress(str(poller.status()), body, _wait(seen[-1]))
+    return await _told(arm, seen[-1], progress), body
 
 
 async def _told(arm: Arm, asked: Answer, progress: Progress) -> Progress:

@@ -43,8 +43,8 @@ class LocalFile(NamedTuple):
 
 
 class ShareStamp(NamedTuple):
-    """What a listing said of a published file; kept by the caller, it shows later whether anybody
-    has written to it since.
+    """What a listing, or the answer to an upload, said of a published file; kept by the caller, it
+    shows later whether anybody has written to it since. `modified` is empty after an upload.
     """
 
     size: int
@@ -88,23 +88,28 @@ async def publish(
     *,
     dtype: str = "",
     again: Collection[str] = (),
+    empty: bool = False,
     progress: Progress = lambda _done, _all: None,
 ) -> Published:
     """Upload `tree` (by path relative to the folder) to `prefix`, then its manifest.
 
     Files that are there with the right size are kept, which is how an interrupted publish goes on;
-    `again` names those to write anyway, because `verify` found them changed. Raises `engine.errors`
-    only; publish again to go on.
+    `again` names those to write anyway, because `verify` found them changed. `empty` says that a
+    look has just found nothing. Raises `engine.errors` only; publish again to go on.
     """
-    present = await files.list_tree(share, prefix)
+    present = {} if empty else await files.list_tree(share, prefix)
     todo = {
         path: local
         for path, local in tree.items()
         if path in again or not _there(present.get(path), local)
     }
     if todo or MANIFEST not in present or MANIFEST in again:
-        await _upload(share, prefix, todo, present, _Meter(progress, tree, todo))
-        await files.write(share, f"{prefix}/{MANIFEST}", manifest(digest, tree, dtype))
+        sent = await _upload(share, prefix, todo, present, _Meter(progress, tree, todo))
+        whole = manifest(digest, tree, dtype)
+        etag = await files.write(share, f"{prefix}/{MANIFEST}", whole)
+        if not present:  # Azure has answered for each file, so a listing would say no more
+            sent[MANIFEST] = ShareStamp(len(whole), etag, "")
+            return Published(len(todo), 0, sum(local.size for local in todo.values()), sent)
         await _sweep(share, prefix, present)
         present = await files.list_tree(share, prefix)
     stamps = _stamps(present)
@@ -134,7 +139,7 @@ async def verify(
     ]
     seen = _stamps(present)
     for path, stamp in (stamps or {}).items():
-        if path in seen and seen[path] != stamp and path not in changed:
+        if path in seen and not _same(seen[path], stamp) and path not in changed:
             changed.append(path)
     return Verification(MANIFEST in present, tuple(sorted(missing)), tuple(sorted(changed)), seen)
 
@@ -190,7 +195,8 @@ async def _upload(
     todo: Mapping[str, LocalFile],
     present: Collection[str],
     meter: _Meter,
-) -> None:
+) -> dict[str, ShareStamp]:
+    stamps: dict[str, ShareStamp] = {}
     await files.make_parents(share, [f"{prefix}/{path}" for path in [*todo, MANIFEST]])
 
     async def send_small(path: str) -> None:
@@ -198,13 +204,15 @@ async def _upload(
             content = await _content(todo[path])
             # Over a file that readers may be using, only a rename will do; a new one is not looked
             # at yet.
-            await (files.write if path in present else files.create)(
+            etag = await (files.write if path in present else files.create)(
                 share, f"{prefix}/{path}", content
             )
+        stamps[path] = ShareStamp(len(content), etag, "")
         meter.add(len(content))
 
     async def send_large(path: str) -> None:
-        await _send_large(share, f"{prefix}/{path}", todo[path], meter)
+        etag = await _send_large(share, f"{prefix}/{path}", todo[path], meter)
+        stamps[path] = ShareStamp(todo[path].size, etag, "")
 
     async def send_all(group: asyncio.TaskGroup) -> None:
         small = [path for path, local in todo.items() if local.size <= files.ONE_REQUEST]
@@ -213,11 +221,12 @@ async def _upload(
         group.create_task(each(large, send_large, _LARGE_AT_ONCE))
 
     await together(send_all)
+    return stamps
 
 
-async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) -> None:
+async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) -> str:
     """Create under a temporary name, write 4 MiB ranges in parallel while hashing what is read,
-    rename.
+    rename; the file's etag.
     """
     temporary = files.temporary_name(path)
     await share.request(
@@ -250,7 +259,7 @@ async def _send_large(share: Share, path: str, local: LocalFile, meter: _Meter) 
 
     await together(send_ranges)
     _check(local, hashed.hexdigest())
-    await files.rename(share, temporary, path)
+    return await files.rename(share, temporary, path)
 
 
 def _next_part(source: BinaryIO, hashed: hashlib._Hash) -> bytes:
@@ -297,6 +306,10 @@ async def _sweep(share: Share, prefix: str, present: Mapping[str, files.Entry]) 
 
 def _there(entry: files.Entry | None, local: LocalFile) -> bool:
     return entry is not None and entry.size == local.size
+
+
+def _same(seen: ShareStamp, stamp: ShareStamp) -> bool:
+    return seen == (stamp if stamp.modified else stamp._replace(modified=seen.modified))
 
 
 def _stamps(present: Mapping[str, files.Entry]) -> dict[str, ShareStamp]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import format_datetime
@@ -27,7 +29,7 @@ from reconciler.arm.errors import from_fault, translate
 from reconciler.arm.faults import fault
 from reconciler.arm.ownership import Ownership
 from reconciler.arm.sharedkey import SharedKey, key_fingerprint
-from reconciler.arm.storage import storage_keys
+from reconciler.arm.storage import RECENT, storage_keys
 from reconciler.engine.errors import NotReadyYet, ReconcileError
 
 if TYPE_CHECKING:
@@ -60,8 +62,9 @@ class Share:
         self._root = ""
         self._origin = ""
         self._key: SharedKey | None = None
-        self._fingerprint = ""
+        self._secret = self._fingerprint = ""
         self.on_new_key: Callable[[], None] = lambda: None
+        self._accepted = -math.inf  # when Azure last took the key
         self.found = asyncio.Event()  # set by the loop whenever it sees that the share is there
         self._opening = asyncio.Lock()
         self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
@@ -76,7 +79,9 @@ class Share:
         errors are translated.
         """
         try:
-            return await action(opened := await self._opened())
+            answer = await action(opened := await self._opened())
+            self._accepted = time.monotonic()
+            return answer
         except Exception as error:
             failure = translate(error)
             if failure.reason != _REFUSED:
@@ -111,6 +116,13 @@ class Share:
         self._forget(opened)
         await self._opened()
         return await self._send(method, path, headers, body, query or {})
+
+    def proven_key(self) -> str | None:
+        """The account's key1 if Azure has just taken it: as good as asking for the keys, which
+        would be two seconds old, too. A secret.
+        """
+        fresh = self._client is not None and time.monotonic() - self._accepted <= RECENT
+        return self._secret if fresh else None
 
     async def fingerprint(self) -> str:
         """Of the key that opens this share now. Free of calls: a key that was rotated is noticed by
@@ -150,6 +162,7 @@ class Share:
                 text = await answer.text()
                 if answer.status >= 400:
                     raise from_fault(fault(answer.status, answer.headers, text))
+                self._accepted = time.monotonic()
                 return answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise translate(error) from error
@@ -188,6 +201,7 @@ class Share:
 
         before = self._fingerprint
         self._key, self._fingerprint = SharedKey(self.account, key), key_fingerprint(key)
+        self._secret, self._accepted = key, -math.inf
         if before not in ("", self._fingerprint):
             self.on_new_key()
         found = urlsplit(endpoint)

@@ -97,6 +97,12 @@ class ArmResource(Generic[Spec, Next]):
         return Identity(desired.key, id_, spec.environment)
 
     async def observe(self, desired: Desired[Spec], facts: Facts) -> Observation[Next]:
+        seen = await self._observe(desired)
+        if (seen.changes or not seen.ready) and self.arm.inventory.doubt(self.identify(desired).id):
+            seen = await self._observe(desired)
+        return seen
+
+    async def _observe(self, desired: Desired[Spec]) -> Observation[Next]:
         spec = desired.spec
         found = await self.find(spec)
         if found is None:
@@ -157,6 +163,7 @@ class ArmResource(Generic[Spec, Next]):
         if "tags" in body:
             body["tags"] = {**body["tags"], **ownership.applied()}
         operation = await self.put(desired, body, None, facts)
+        self.arm.inventory.made(self.identify(desired).id)
         return Wrote(f"create {self.name} {desired.spec.name}", operation)
 
     async def update(
@@ -193,10 +200,7 @@ class ArmResource(Generic[Spec, Next]):
         return Wrote(f"delete {self.name} {ids.name(identity.id)}", operation)
 
     async def poll(self, identity: Identity, operation: str) -> Progress:
-        progress = await operations.poll(self.arm, operation)
-        if progress.done:
-            self.arm.inventory.invalidate(identity.id)
-        return progress
+        return await operations.poll(self.arm, operation, identity.id)
 
     async def _get(self, identity: Identity) -> Mapping[str, Any] | None:
         return await self.arm.get_json(identity.id, self.name.listing.api_version)
@@ -256,6 +260,8 @@ class ArmResource(Generic[Spec, Next]):
         """
         if not self.name.tagged or self.name == Kind.APP:
             return
+        if self.arm.inventory.is_new(self.scope(spec)):
+            return  # nothing of ours can be in a group that we have just created
         for other in await self.arm.inventory.list(self.name, self.scope(spec)):
             if (
                 self.is_ours(other, spec.environment)

@@ -54,6 +54,7 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         self._written: dict[
             ObjectKey, str
         ] = {}  # fingerprints of keys written by this process; the store has earlier ones
+        self._noted: dict[ObjectKey, str] = {}  # of the keys that this process made them with
 
     def scope(self, spec: EnvironmentStorageSpec) -> str:
         return ids.environment(
@@ -66,7 +67,8 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
             return seen
         spec, last = desired.spec, facts.last(desired.key, StorageOutputs) or StorageOutputs()
         current = await self._share(spec).fingerprint()
-        made_with = last.registered_with or await self._recall(spec) or current
+        noted = last.registered_with or self._noted.get(desired.key)
+        made_with = noted or await self._recall(spec) or current
         holds = self._written.get(desired.key) or last.key_fingerprint or made_with
         if holds != current and not _adopted(spec, await self.find(spec)):
             changed = Change("properties.azureFile.accountKey", "(secret)", "(secret)")
@@ -110,11 +112,15 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         facts: Facts,
     ) -> Operation | None:
         spec = desired.spec
-        key = (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
+        share = self._share(spec)
+        key = (
+            share.proven_key()
+            or (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
+        )
         if found is None:  # before it is made: a daemon that dies in between must not forget it
-            await mountkeys.note(
-                self._share(spec), spec.managed_environment, spec.name, key_fingerprint(key)
-            )
+            fingerprint = key_fingerprint(key)
+            await mountkeys.note(share, spec.managed_environment, spec.name, fingerprint)
+            self._noted[desired.key] = fingerprint
         await self._write(self.identify(desired), creation(body, key), key)
         return None
 

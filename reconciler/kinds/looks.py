@@ -19,6 +19,7 @@ from reconciler.kinds.turns import Turns
 from serving.catalogue import ReplicaReport
 
 UNREAD = timedelta(minutes=1)
+BRIEF = timedelta(seconds=2)  # after which the replicas of a boot have something to tell
 
 
 class Read(NamedTuple):
@@ -88,7 +89,8 @@ class Looks:
                 return replace(before.arm, looked_at=self._now())
         revisions = await self._revisions(spec)
         known = before.arm if before else ArmView()
-        if not _judged(revisions) and not turns.rich() and self._waits(spec.service):
+        most = BRIEF if turns.rich() else UNREAD
+        if not _judged(revisions) and self._waits(spec.service, most):
             # Wait for a revision that boots: reading its replicas would be half of the reads.
             turns.looked(spec.service, reads=1)
             return replace(known, revisions=revisions, looked_at=self._now())
@@ -98,12 +100,12 @@ class Looks:
         now = self._now()
         return ArmView(revisions, replicas, looked_at=now, replicas_at=now)
 
-    def _waits(self, service: str) -> bool:
+    def _waits(self, service: str, most: timedelta) -> bool:
         """Whether the replicas of a booting revision may stay unread: for a minute at most, because
         a boot may fail.
         """
         now = self.arm.time.now()
-        return now - self._waiting.setdefault(service, now) < UNREAD
+        return now - self._waiting.setdefault(service, now) < most
 
     def _now(self) -> str:
         return self.arm.time.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

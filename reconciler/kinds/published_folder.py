@@ -196,12 +196,14 @@ class PublishedFolder:
             place.digest,
             dtype=tree.dtype,
             again=again,
+            empty=self._found_empty(place),
             progress=progress,
         )
         if published.sent >= TELLING:
             self._rates[place] = max(1, int(published.sent / max(self.clock() - began, 0.001)))
         self._stamps[place] = published.stamps
-        # Publishing ended with a listing of the folder, which is as good as a look.
+        # Publishing ended with a listing of the folder or with Azure's answer for each file, which
+        # is as good as a look.
         seen = Verification(MANIFEST in published.stamps, stamps=published.stamps)
         look = asyncio.get_running_loop().create_future()
         look.set_result(seen)
@@ -265,6 +267,14 @@ class PublishedFolder:
         # Shielded, because the look is shared: one service's cancelled pass must not end it for
         # others.
         return await asyncio.shield(task)
+
+    def _found_empty(self, place: SharedFolder) -> bool:
+        """Whether a look has just found nothing there."""
+        at, task = self._looks.get(place, (0.0, None))
+        if task is None or not task.done() or _failed(task) or self.clock() - at > FRESH:
+            return False
+        seen = task.result()
+        return not (seen.complete or seen.stamps)
 
     def _rests(self, place: SharedFolder, task: asyncio.Future[Verification]) -> bool:
         """Whether the last look found the folder as published."""

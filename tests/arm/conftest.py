@@ -194,7 +194,7 @@ def finished() -> Finish:
 
     async def finish(arm: Arm, operation: Operation | None) -> None:
         while operation:
-            progress = await operations.poll(arm, operation.token)
+            progress = await operations.poll(arm, operation.token, "")
             if progress.error:
                 raise progress.error
             if progress.done:

@@ -55,7 +55,7 @@ async def test_each_poll_is_one_request_and_ends_with_the_operation(arm, scripte
             {"retry-after-ms": "50"} if state == "InProgress" else {},
         )
     operation = await apps.put_app(arm, "rg", "phi", {})
-    seen = [await operations.poll(arm, operation.token) for _ in range(3)]
+    seen = [await operations.poll(arm, operation.token, APP) for _ in range(3)]
     assert [each.done for each in seen] == [False, False, True]
     assert seen[0].retry_after == 0.05
     assert seen[2].error is None
@@ -82,7 +82,7 @@ async def test_a_token_is_good_in_another_connection(arm, scripted):
     scripted.on("GET", STATUS, 200, status("Succeeded"))
     operation = await apps.put_app(arm, "rg", "phi", {})
     async with Arm(scripted.settings()) as later:
-        assert (await operations.poll(later, operation.token)).done
+        assert (await operations.poll(later, operation.token, APP)).done
     assert [method for method, _, _ in scripted.asked] == ["PUT", "GET"]
 
 
@@ -97,7 +97,7 @@ async def test_a_failed_operation_carries_azures_words(arm, scripted):
     }
     scripted.on("GET", STATUS, 200, status("Failed", error=error))
     operation = await environments.put_environment(arm, "rg", "cae", {})
-    progress = await operations.poll(arm, operation.token)
+    progress = await operations.poll(arm, operation.token, APP)
     assert progress.done
     assert isinstance(progress.error, WaitingForHuman)
     assert "20 environments" in progress.error.message
@@ -110,8 +110,8 @@ async def test_a_location_operation_waits_through_202_and_ends_without_a_body(ar
     scripted.on("GET", STATUS, 204)
     operation = await apps.delete_app(arm, "rg", "phi")
     first, second = (
-        await operations.poll(arm, operation.token),
-        await operations.poll(arm, operation.token),
+        await operations.poll(arm, operation.token, APP),
+        await operations.poll(arm, operation.token, APP),
     )
     assert (first.done, first.retry_after) == (False, 17.0)
     assert (second.done, second.error) == (True, None)
@@ -134,7 +134,7 @@ async def test_an_update_that_succeeds_as_an_operation_but_fails_as_a_resource_i
         {"properties": {"provisioningState": "Failed", "deploymentErrors": words}},
     )
     operation = await environments.patch_environment(arm, "rg", "cae", {"tags": {}})
-    progress = await operations.poll(arm, operation.token)
+    progress = await operations.poll(arm, operation.token, APP)
     assert progress.done
     assert progress.error.reason == "Azure:ManagedEnvironmentUpgradeError"
 
@@ -154,7 +154,10 @@ async def test_a_workspace_is_polled_at_its_own_address_until_it_is_there(arm, s
         "GET", WORKSPACE, 200, {"name": "law", "properties": {"provisioningState": "Succeeded"}}
     )
     operation = await resources.put_workspace(arm, "rg", "law", {"location": "swedencentral"})
-    assert [(await operations.poll(arm, operation.token)).done for _ in range(2)] == [False, True]
+    assert [(await operations.poll(arm, operation.token, APP)).done for _ in range(2)] == [
+        False,
+        True,
+    ]
 
 
 async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
@@ -167,7 +170,10 @@ async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
     operation = await storage.put_storage_account(
         arm, "rg", "stphi01", {"location": "swedencentral"}
     )
-    assert [(await operations.poll(arm, operation.token)).done for _ in range(2)] == [False, True]
+    assert [(await operations.poll(arm, operation.token, APP)).done for _ in range(2)] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +196,7 @@ async def test_a_location_that_answers_with_an_error_tells_of_the_failure(arm, s
         {"error": {"code": "InternalServerError", "message": "It did not work."}},
     )
     operation = await apps.put_app(arm, "rg", "phi", {})
-    progress = await operations.poll(arm, operation.token)
+    progress = await operations.poll(arm, operation.token, APP)
     assert (progress.done, progress.error.reason) == (True, "Azure:InternalServerError")
 
 
@@ -218,16 +224,16 @@ async def test_a_poll_that_is_refused_says_nothing_of_the_operation(
     scripted.on("GET", STATUS, 200, status("Succeeded"))
     operation = await apps.put_app(arm, "rg", "phi", {})
     with pytest.raises(expected):
-        await operations.poll(arm, operation.token)
-    assert (await operations.poll(arm, operation.token)).done
+        await operations.poll(arm, operation.token, APP)
+    assert (await operations.poll(arm, operation.token, APP)).done
 
 
 async def test_an_operation_that_azure_forgot_is_over(arm, scripted):
     """404 on the status URL: what became of it shows in the resource."""
     scripted.on("PUT", APP, 201, {"properties": {}}, ASYNC)
     operation = await apps.put_app(arm, "rg", "phi", {})
-    assert (await operations.poll(arm, operation.token)).done
-    assert (await operations.poll(arm, "not a token")).done
+    assert (await operations.poll(arm, operation.token, APP)).done
+    assert (await operations.poll(arm, "not a token", APP)).done
 
 
 async def test_deleting_what_is_gone_is_a_success(arm, scripted):
