@@ -24,6 +24,7 @@ from reconciler.engine.external import DocumentRef
 from reconciler.kinds.shares import Shares
 
 log = structlog.get_logger(__name__)
+UNSEEN = 30.0  # seconds between questions for a share that the loop does not see
 NO_SHARE_YET = frozenset(
     {
         Reason.STORAGE_ACCOUNT_NOT_READY,
@@ -61,7 +62,7 @@ class Stand:
         wait = await self.leader.step()
         if self.leader.reason in NO_SHARE_YET:
             # Azure Files may know of a share later than Resource Manager.
-            return min(wait, 1.0) if self._there else wait
+            return min(wait, 1.0) if self._there else UNSEEN
         self._there = False
         refusal, place = self.leader.why_not(), DocumentRef("Environment", self.environment)
         before, self._said = self._said, refusal.message if refusal else ""

@@ -44,8 +44,8 @@ async def test_a_share_that_is_not_there_is_hardly_asked_for():
     """Each question lists the storage accounts: 20 Environments asked 20 times a second."""
     leader = Leader()
     leader.reason = Reason.STORAGE_ACCOUNT_NOT_READY
-    await followed(leader, asyncio.Event(), 29)
-    assert leader.asked == [0, 5, 10, 15, 20, 25]
+    await followed(leader, asyncio.Event(), 100)
+    assert leader.asked == [0, 30, 60, 90]
 
 
 async def test_the_lease_is_asked_for_as_soon_as_the_loop_sees_the_share():

@@ -97,7 +97,11 @@ class Controller:
         # Conditions at once: a person who saved must not read the state of the version before.
         for document in self._ledger.concerned(before, changed):
             self._conclusion.refresh(document)
-        return self._wake(changed, Priority.CROWD if len(changed) > CROWD else Priority.EDIT)
+        if len(changed) > CROWD:
+            # First what refers to nothing, which all else waits for. Without that, what the first
+            # Environment sets going comes before the last one is even begun.
+            self._wake(key for key in changed if self._begins(key))
+        return self._wake(changed)
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
         """Take the inventory's list of what Moorage owns. Objects that a document asks for are
@@ -287,14 +291,18 @@ class Controller:
         for document in [*self._ledger.documents, *self._ledger.gone_documents]:
             self._conclusion.refresh(document)
 
-    def _wake(
-        self, keys: Iterable[ObjectKey], priority: Priority = Priority.EDIT
-    ) -> tuple[ObjectKey, ...]:
+    def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
+        """Make `keys` due, as a crowd where there are many: a later save goes ahead of them."""
         woken = tuple(keys)
+        priority = Priority.CROWD if len(woken) > CROWD else Priority.EDIT
         for key in woken:
             self._queue.add(key, priority)
         self._moved.set()
         return woken
+
+    def _begins(self, key: ObjectKey) -> bool:
+        desired = self._ledger.desired.get(key)
+        return desired is not None and not desired.refs
 
     def _identify(self, desired: Desired) -> Identity:
         return self._kinds[desired.key.kind].identify(desired)

@@ -35,3 +35,42 @@ async def test_a_save_during_the_first_start_goes_ahead_of_what_waits(harness):
         harness.kind.before_call = None
         assert await controller.settled() is ExitClass.DONE
         assert len(harness.cloud.objects) == 100
+
+
+async def test_no_environment_waits_for_what_another_one_sets_going(harness):
+    """Of four groups with twenty services each, all groups are made before the first service: each
+    takes minutes, in which nothing else is held up.
+    """
+
+    async def second(_verb, _name):
+        await asyncio.sleep(1.0)
+
+    harness.kind.before_call = second
+    things = []
+    for group in range(4):
+        things.append(harness.thing(f"group-{group}"))
+        things += [harness.thing(f"web-{group}-{n}", refs=(f"group-{group}",)) for n in range(20)]
+    async with harness.running(*things, workers=2) as controller:
+        assert await controller.settled() is ExitClass.DONE
+    made = [name for verb, name in harness.cloud.calls if verb == "create"]
+    assert sorted(made[:4]) == [f"group-{group}" for group in range(4)]
+    assert len(made) == 84
+
+
+async def test_many_dependents_let_a_later_save_go_first(harness):
+    """A group that becomes ready wakes its hundred services; a save does not queue behind them."""
+
+    async def second(_verb, _name):
+        await asyncio.sleep(1.0)
+
+    harness.kind.before_call = second
+    services = [harness.thing(f"web-{n}", refs=("group",)) for n in range(100)]
+    alone = harness.thing("alone", size=1)
+    async with harness.running(alone, harness.thing("group"), *services, workers=2) as controller:
+        await asyncio.sleep(20.0)
+        before = len(harness.cloud.calls)
+        assert 5 < len(harness.cloud.writes()) < 40
+        saved = [harness.thing("alone", size=2), harness.thing("group"), *services]
+        controller.set_desired(saved, [harness.state(generation=2)])
+        await asyncio.sleep(6.0)
+        assert ("update", "alone") in harness.cloud.calls[before:]
