@@ -18,6 +18,7 @@ class Place:
 
     def __init__(self):
         self.now, self.reads, self.reports = 1000.0, 0, 0
+        self.health, self.replicas = "Healthy", 0
         arm = SimpleNamespace(
             subscription_id="s",
             inventory=SimpleNamespace(list=self._list),
@@ -31,8 +32,9 @@ class Place:
     async def _list(self, part, scope):
         self.reads += 1
         if part.name == "REVISION":
-            properties = {"active": True, "trafficWeight": 100, "healthState": "Healthy"}
+            properties = {"active": True, "trafficWeight": 100, "healthState": self.health}
             return [{"name": "phi--one", "properties": {**properties, "replicas": 1}}]
+        self.replicas += 1
         one = {"name": "phi--one-a", "properties": {"containers": [{"ready": True}]}}
         return [*self.ending, one]
 
@@ -107,3 +109,20 @@ async def test_a_replica_that_was_told_to_stop_is_none():
         "phi--one-starts": False,
         "phi--one-a": True,
     }
+
+
+async def test_the_replicas_of_a_boot_are_read_after_two_seconds():
+    """Before that they have nothing to tell. A revision whose health Azure has judged is read at
+    once.
+    """
+    place = Place()
+    place.health = "None"
+    for _ in range(2):
+        await place.look("phi")
+        place.now += 1.1
+    assert place.replicas == 0
+    await place.look("phi")
+    assert place.replicas == 1
+    ready = Place()
+    await ready.look("phi")
+    assert ready.replicas == 1
