@@ -24,13 +24,14 @@ from reconciler.engine.record import Phase
 
 @dataclass(frozen=True)
 class Pacing:
-    """Seconds. `fastest` and `slowest` bound how often something under way is looked at; `slow` is
+    """Seconds. Nothing is polled before `soonest`. `fastest` and `slowest` bound how often something under way is looked at; `slow` is
     for what a person or the platform must change first, `grace` how long a document must stay
     missing, `pauses` what passes before the second and the third write of the same difference,
     `stubborn` before a later one or one that Azure refused for good, `blind` after how long
     without a look a status is `Unknown`.
     """
 
+    soonest: float = 0.15
     fastest: float = 0.5
     slowest: float = 10.0
     slow: float = 60.0
@@ -47,8 +48,10 @@ class Pacing:
         return min(self.slowest, max(self.fastest, 0.25 * elapsed))
 
     def look(self, told: float | None, elapsed: float = 0.0) -> float:
-        """When to poll an operation: as the service `told`, else by how long it has run."""
-        return self.step(elapsed) if told is None else told
+        """When to poll an operation: as the service `told`, but not sooner than any operation ends;
+        else by how long it has run.
+        """
+        return self.step(elapsed) if told is None else max(told, self.soonest)
 
 
 _TROUBLE = {Phase.RETRYING, Phase.BLOCKED, Phase.STALLED, Phase.NOT_CONVERGING}

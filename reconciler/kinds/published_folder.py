@@ -260,13 +260,23 @@ class PublishedFolder:
         ):
             self._forget()
             self.shares.rounds.looked(place)
-            share, known = self.shares.open(place.share), self._stamps.get(place)
-            task = asyncio.create_task(publish.verify(share, place.prefix, _local(tree), known))
+            known = self._stamps.get(place)
+            # What is new holds nothing, and what this process published there has been looked at.
+            new = task is None and self.shares.is_new(place.share)
+            task = asyncio.create_task(self._verify(place, tree, known, new=new))
             task.add_done_callback(_failed)  # fetches the exception, which nobody may await
             self._looks[place] = (now, task)
         # Shielded, because the look is shared: one service's cancelled pass must not end it for
         # others.
         return await asyncio.shield(task)
+
+    async def _verify(
+        self, place: SharedFolder, tree: Tree, known: Mapping[str, ShareStamp] | None, *, new: bool
+    ) -> Verification:
+        if new:
+            return Verification(complete=False, missing=tuple(sorted(tree.files)))
+        share = self.shares.open(place.share)
+        return await publish.verify(share, place.prefix, _local(tree), known)
 
     def _found_empty(self, place: SharedFolder) -> bool:
         """Whether a look has just found nothing there."""

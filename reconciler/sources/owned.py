@@ -18,6 +18,8 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import DocumentRef, Gone, Identity, ObjectKey, Origin
 
+_IN_ENVIRONMENTS = (Kind.APP, Kind.JOB)
+
 
 class Owned(NamedTuple):
     """A resource of ours: its kind, ARM's own JSON, and its tags `document` and `environment`."""
@@ -36,14 +38,25 @@ class Owned(NamedTuple):
 
 
 async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
-    """Every resource in the subscription that any set of documents made: four calls. With `data`
-    also those that hold data, and their resource groups.
+    """Every resource in the subscription that any set of documents made: four calls, or two where
+    there is no managed environment, whosever. With `data` also those that hold data, and their
+    resource groups.
     """
     kinds = [kind for kind in Kind if kind.tagged and (data or not kind.holds_data)]
     scope = ids.subscription(arm.subscription_id)
-    answers = await asyncio.gather(
-        *(arm.list_json(f"{scope}/{kind.listing.path}", kind.listing.api_version) for kind in kinds)
+
+    async def listed(kind: Kind) -> list[dict[str, Any]]:
+        if kind in _IN_ENVIRONMENTS and not await environments:
+            return []
+        if kind is Kind.ENVIRONMENT:
+            return await environments
+        return await arm.list_json(f"{scope}/{kind.listing.path}", kind.listing.api_version)
+
+    listing = Kind.ENVIRONMENT.listing
+    environments = asyncio.ensure_future(
+        arm.list_json(f"{scope}/{listing.path}", listing.api_version)
     )
+    answers = await asyncio.gather(*map(listed, kinds))
     found = []
     for kind, resources in zip(kinds, answers, strict=True):
         for resource in resources:

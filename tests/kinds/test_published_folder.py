@@ -24,6 +24,10 @@ class Opened:
     def __init__(self, opened, clock):
         self.opened = opened
         self.rounds = Rounds(clock, 60.0)
+        self.new = False
+
+    def is_new(self, _):
+        return self.new
 
     def open(self, _):
         return self.opened
@@ -168,3 +172,19 @@ async def test_an_upload_of_some_length_tells_how_fast_the_next_one_will_be(kind
     kind._rates.clear()
     kind.time.now += 60.0
     assert (await kind.observe(one, facts)).outputs == seen.outputs
+
+
+async def test_a_share_that_was_created_a_moment_ago_is_not_listed(kind, folder):
+    """Only what is published there is sent: its directories, its two files, its manifest and the
+    name of the manifest. What was published is found, and so is damage later.
+    """
+    kind.shares.new = True
+    share, one = kind.shares.opened, wanted(folder, "phi")
+    await files.exists(share, "opens the share")
+    before = share.arm.calls["files"]
+    await pass_over(kind, one)
+    assert share.arm.calls["files"] - before == 3 + 2 + 2
+    assert (await kind.observe(one, Known())).ready
+    await files.write(share, f"{PREFIX}/weights", b"x" * 100_000)
+    kind.time.now += 60.0
+    assert await pass_over(kind, one)
