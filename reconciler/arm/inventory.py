@@ -44,7 +44,7 @@ class _Entry(NamedTuple):
 
 
 @dataclass
-class _Made:
+class _Creation:
     """A creation of ours: when it ended, and what was written below it since."""
 
     at: float
@@ -74,7 +74,7 @@ class Inventory:
         self._names: dict[tuple[Listing, str], set[str]] = {}  # that were there last
         self._alone: dict[tuple[Listing, str], list[float]] = {}  # when one was asked for
         self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # of writes, by id
-        self._made: dict[str, _Made] = {}
+        self._made: dict[str, _Creation] = {}
         self._missing: dict[str, float] = {}  # resource groups that Azure said are not there
 
     async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
@@ -139,14 +139,14 @@ class Inventory:
 
     def made(self, resource_id: str) -> None:
         """We have created what was not there before."""
-        self._made[_normal(resource_id)] = _Made(self._clock())
+        self._made[_normal(resource_id)] = _Creation(self._clock())
 
     def ended(self, resource_id: str) -> None:
         """A write to the resource that took its time has ended."""
         made = self._made.get(_normal(resource_id))
         self.invalidate(resource_id)
         if made is not None:  # nothing can be put into it while it is being created
-            self._made[_normal(resource_id)] = _Made(self._clock(), made.written)
+            self._made[_normal(resource_id)] = _Creation(self._clock(), made.written)
 
     def missing(self, group_id: str) -> None:
         """Azure says that there is no such resource group, and so nothing in it."""
