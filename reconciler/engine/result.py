@@ -25,10 +25,10 @@ from reconciler.engine.record import Phase
 @dataclass(frozen=True)
 class Pacing:
     """Seconds. No operation is polled before `soonest`. `fastest` and `slowest` bound how often
-    something under way is looked at; `slow` is for what a person or the platform must change first, `grace` how long a document must stay
-    missing, `pauses` what passes before the second and the third write of the same difference,
-    `stubborn` before a later one or one that Azure refused for good, `blind` after how long
-    without a look a status is `Unknown`.
+    something under way is looked at; `slow` is for what a person or the platform must change first,
+    `grace` how long a document must stay missing, `pauses` what passes before the second and the
+    third write of the same difference, `stubborn` before a later one or one that Azure refused for
+    good, `blind` after how long without a look a status is `Unknown`.
     """
 
     soonest: float = 0.15
