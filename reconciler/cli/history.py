@@ -71,7 +71,7 @@ def _show(heading: str, found: History) -> None:
     rows = [tuple(row) for row in cells]
     lines = [*hang("", heading, width), *table(tuple(columns), rows, width, indent=0)]
     for each in found.attempts[:1]:
-        lines += hang(f"{each.revision} was not made: ", each.problem, width)
+        lines += hang("", f"{each.revision} was not made: {each.problem}", width)
     if found.held:
         lines += hang("held: ", found.held, width)
     for line in lines:

@@ -258,10 +258,13 @@ class Seen:
 
     def _row(self, replica: SeenReplica) -> ReplicaRow:
         report = self.reports.get(replica.name)
+        # Replicas of another engine report elsewhere: while its revision is on its way, or was
+        # refused, Azure's word counts for those that serve.
+        reports = report is not None or replica.revision == self.spec.revision
         row = ReplicaRow(
             name=replica.name,
             revision=replica.revision,
-            ready=self.ready(replica),
+            ready=self.ready(replica) if reports else _ready_by_arm(replica),
             restarts=replica.restarts,
             started_at=replica.created_time,
             message=replica.details,

@@ -37,7 +37,7 @@ def approval_effects(view: PageView, document: DocumentView, strategy: str) -> t
     found: list[Effect] = []
     for record in waits.ends:
         found += _end(record, refs)
-    for record in waits.changes:
+    for record in sorted(waits.changes, key=lambda each: len(_below(each.key, refs))):
         found.append(_change(record, document, strategy))
     return tuple(found)
 
@@ -96,13 +96,23 @@ def _apps_on(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) ->
     return found
 
 
+def _below(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) -> set[ObjectKey]:
+    """All on which `key` stands; what is made first stands on the fewest."""
+    found, asked = set[ObjectKey](), [key]
+    while asked:
+        new = [each for each in refs.get(asked.pop(), ()) if each not in found]
+        found.update(new)
+        asked += new
+    return found
+
+
 def _change(record: ObjectRecord, document: DocumentView, strategy: str) -> Effect:
     verb = "changed" if record.exists else "created"
     text = f"{record.key} is {verb}."
     if record.key.kind == Kind.APP and record.exists:
         gap = _gap(document, strategy, "a new revision, if the change needs one,")
         return Effect(f"{text} {gap.text}", gap.stops, record.changes)
-    return Effect(text, changes=record.changes)
+    return Effect(text, changes=record.changes if record.exists else ())
 
 
 def _gap(document: DocumentView, strategy: str, who: str) -> Effect:

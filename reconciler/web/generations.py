@@ -102,7 +102,11 @@ class History:
     def rows(self) -> list[Generation]:
         """The newest ones, whose files stay on the share; newest first."""
         rows: list[Generation] = []
-        for number, at, revision, adapters in _steps(self.app.arm.revisions, self._sets):
+        steps = list(_steps(self.app.arm.revisions, self._sets))
+        # What a revision serves now is its newest step. The newest set may be one for an engine
+        # whose revision Azure has not made yet.
+        newest = {revision.name: at for at, (_, _, revision, _) in enumerate(steps)}
+        for place, (number, at, revision, adapters) in enumerate(steps):
             before = rows[-1] if rows else None
             begins = before is None or before.revision != revision.name
             made = self.notes.get(revision.name, _UNKNOWN) if begins else _UNKNOWN
@@ -110,7 +114,7 @@ class History:
                 number,
                 revision.name,
                 at,
-                self._state(revision, adapters),
+                self._state(revision, adapters, newest=newest[revision.name] == place),
                 revision.health == "Healthy",
                 has_failed(revision.running, revision.health),
                 (*made.changes, *_differing(before, adapters)),
@@ -184,10 +188,9 @@ class History:
         """The adapters that the document asked for last."""
         return next((each for each in reversed(self._sets) if each.back_to is None), None)
 
-    def _state(self, revision: Revision, adapters: KeptAdapters | None) -> str:
+    def _state(self, revision: Revision, adapters: KeptAdapters | None, *, newest: bool) -> str:
         """What a revision with these adapters does now."""
-        now = self._sets[-1] if self._sets else None
-        serves = revision.weight and revision.active and adapters == now
+        serves = revision.weight and revision.active and newest
         said = [f"{revision.weight} % of the traffic"] if serves else []
         if revision.name == self.app.asked_revision and adapters == self._documented:
             said.append("the document asks for it")

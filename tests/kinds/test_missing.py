@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.api.outputs import ArmView, Revision, SeenReplica
+from reconciler.api.outputs import AppOutputs, ArmView, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.kinds.cause import Causes
 from reconciler.kinds.looks import _replica, _revision
@@ -127,3 +127,15 @@ def test_azures_words_are_read_as_one_line():
     container = {"ready": False, "runningStateDetails": said}
     entry = {"name": "a", "properties": {"containers": [container]}}
     assert "32 Output: mount error(13)" in _replica(entry, "r").details
+
+
+def test_what_still_serves_is_ready_while_the_next_engine_is_on_its_way():
+    """Reports of the revision before are not read then, so Azure's word counts for its replicas; a
+    replica of the wanted revision is ready only when it reports so.
+    """
+    spec = replace(SPEC, serves_model=True, suffix="r2")
+    before = replica("a", True, 900)
+    new = replace(replica("b", True, 30), revision="web--r2")
+    seen = Seen.of(spec, ArmView((REVISION,), (before, new)), [], None, None, NOW)
+    rows = seen.outputs(AppOutputs()).replicas
+    assert [(each.name, each.ready) for each in rows] == [("a", True), ("b", False)]

@@ -131,3 +131,10 @@ def test_an_attempt_that_azure_refused_stands_between_the_generations():
         "changes": ["template.containers[vllm].image"],
     }
     assert attempt not in found.older
+
+
+def test_a_revision_serves_while_adapters_for_the_next_one_are_published():
+    """Azure has not made the revision of the new engine, and may refuse to."""
+    found = history([R1, R2], [*SETS, kept(5, 40, "e3", red="3333")], asked="phi--r3")
+    assert found.rows[0].state == "100 % of the traffic"
+    assert [each.state for each in found.rows[1:]] == ["", "", ""]
