@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local_azure.runtime import placement, probes
+from infra.local_azure.runtime import observation, placement, probes
 from infra.local_azure.runtime.console import Console
 from infra.local_azure.runtime.images import ImagePullError, find
 from infra.local_azure.runtime.memory import Memory
@@ -297,3 +297,25 @@ def test_a_cron_rule_asks_for_replicas_between_start_and_end(at, replicas):
         CronRule("0 0 * * *", "59 23 * * *", "Nowhere/Else", 9),
     ]
     assert scheduled(rules, datetime.fromisoformat(at)) == replicas
+
+
+@pytest.mark.parametrize(
+    ("before", "pid", "last", "ended", "reason"),
+    [
+        ((7, None), None, "Error", True, "its run was seen"),
+        ((7, None), 8, "Error", True, "the next run began meanwhile"),
+        ((None, None), None, "Error", True, "it ended before anybody saw it run"),
+        ((None, None), None, "Completed", True, "and so does one that is done at once"),
+        ((None, None), None, "StartError", False, "it never ran"),
+        ((None, "Error"), 8, "Error", False, "that end was told already"),
+        ((None, None), 7, None, False, "its first run began"),
+        ((7, None), 7, None, False, "it runs on"),
+    ],
+)
+def test_each_run_of_a_container_ends_once(before, pid, last, ended, reason):
+    """An end is told of runs that no state showed too, and never twice."""
+
+    def state(pid, last):
+        return {"pid": pid, **({"last": {"reason": last, "code": 1, "at": 1.0}} if last else {})}
+
+    assert observation.has_ended(state(*before), state(pid, last)) is ended, reason

@@ -32,6 +32,17 @@ def replica_status(
     )
 
 
+def has_ended(before: State, state: State) -> bool:
+    """Whether a run of the container ended between two states, also one that was so short that
+    neither shows it.
+    """
+    last = state.get("last")
+    # A container that could not be created has a last end as well, and no run.
+    ran = last is not None and last["reason"] in ("Completed", "Error")
+    unseen = ran and before["pid"] is None and last != before.get("last")
+    return unseen or (before["pid"] is not None and before["pid"] != state["pid"])
+
+
 def crashes(state: State, counted: int, *, ready: bool) -> int:
     """The crashes since the replica was ready, those of the containers beside the first one too."""
     beside: list[int] = [] if ready else [entry["restarts"] for entry in state.get("beside", ())]

@@ -281,7 +281,7 @@ class Replica:
             and before["reason"] == state["reason"]
         ):
             return
-        if before["pid"] is not None and before["pid"] != state["pid"]:
+        if observation.has_ended(before, state):
             self._ended_run(state)
         if state["pid"] is not None and before["pid"] != state["pid"]:
             self._event("ContainerStarted", f"Started container {self.record.container}")
