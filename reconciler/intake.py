@@ -116,13 +116,15 @@ class Intake:
             return self._take(snapshot)
 
     async def register_again(self) -> None:
-        """Register shares again after a rotation of a storage key. The documents are those last
-        read, so that a broken save does not stand in the way.
+        """Register shares again after a rotation of a storage key, or look whether that is needed.
+        The documents are those last read, so that a broken save does not stand in the way.
         """
         async with self._loading:
             if self.snapshot is not None:
+                before = {**self._registrations.found}
                 await self._look_at_registrations(self.snapshot.manifest.documents)
-                self._take(self.snapshot)
+                if self._registrations.found != before:
+                    self._take(self.snapshot)
 
     def suppose(self, documents: Sequence[Loaded]) -> Composition:
         """The composition if the documents were these, with their folders as last read."""
@@ -217,9 +219,11 @@ class Intake:
                 "what is ours could not be listed", reason=error.reason, message=error.message
             )
 
-    async def _look_at_registrations(self, documents: Sequence[Loaded]) -> None:
+    async def _look_at_registrations(
+        self, documents: Sequence[Loaded], *, only_new: bool = False
+    ) -> None:
         names = names_in(documents, self._settings.subscription_id, self._settings.location)
-        await self._registrations.look(names.values(), self._seen())
+        await self._registrations.look(names.values(), self._seen(), only_new=only_new)
 
     async def _fetch(self, documents: Sequence[Loaded]) -> Fetched:
         # What lies on a share is read before these documents are taken, and may be theirs.
@@ -227,7 +231,8 @@ class Intake:
         names = names_in(documents, self._settings.subscription_id, self._settings.location)
         shares = {name: self._shares.open(share_of(each)) for name, each in names.items()}
         found = await beside(
-            self._remote.fetch(documents, shares), self._look_at_registrations(documents)
+            self._remote.fetch(documents, shares),
+            self._look_at_registrations(documents, only_new=True),
         )
         for event in _refusals(found, self._refused):
             self._tell(event)

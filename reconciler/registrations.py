@@ -44,12 +44,16 @@ class Registrations:
         self.arm = arm
         self.shares = shares
         self.found: dict[str, Registered] = {}
-        self.changed = asyncio.Event()  # set when a share opens itself with another key than before
+        # set when a share opens itself with another key than before, and when some are `aged`
+        self.changed = asyncio.Event()
+        self.aged = False  # whether a look has left out Environments that were known
         self._places: dict[str, _Place] = {}
         self._keys: dict[str, tuple[Share, str]] = {}
 
-    async def look(self, names: Iterable[Names], seen: Outputs) -> None:
+    async def look(self, names: Iterable[Names], seen: Outputs, *, only_new: bool = False) -> None:
         """Ask Azure, a call for each Environment. `seen` is what the loop last saw of each object.
+        With `only_new` those that are known have their look later, because a save must not wait for
+        a call to each of many Environments.
 
         Raises:
             ReconcileError: Azure does not answer, and never did before.
@@ -61,7 +65,12 @@ class Registrations:
             if self._places.get(name) != (place := _place(each)):
                 self._forget(name)
                 self._places[name] = place
-        await asyncio.gather(*(self._look(each, seen) for each in environments.values()))
+        known = self.found.keys() if only_new else ()
+        due = [each for name, each in environments.items() if name not in known]
+        await asyncio.gather(*(self._look(each, seen) for each in due))
+        self.aged = len(due) < len(environments)
+        if self.aged:
+            self.changed.set()
 
     def _forget(self, environment: str) -> None:
         for known in (self.found, self._keys, self._places):

@@ -110,7 +110,12 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
         intake.is_missing,
         daemon.pacing.resync,
     )
-    yield RotatedKeys(registrations.changed, registrations.outdated, intake.register_again)
+    yield RotatedKeys(
+        registrations.changed,
+        registrations.outdated,
+        lambda: registrations.aged,
+        intake.register_again,
+    )
     yield Orphans(look_for_orphans, intake.aged)
     garbage = Garbage(daemon.arm, daemon.shares, store, daemon.settings.garbage_after)
     yield GarbageEdge(garbage, lambda: intake.composition, leadership.check, daemon.tell)

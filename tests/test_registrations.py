@@ -2,10 +2,12 @@
 daemon remembers.
 """
 
+from types import SimpleNamespace
+
 import pytest
 
 from reconciler.composition.world import Registered
-from reconciler.registrations import choose
+from reconciler.registrations import Registrations, choose
 
 NOW, OLD, OLDER = "aaaaaaaa" + "0" * 8, "bbbbbbbb" + "0" * 8, "cccccccc" + "0" * 8
 A, B, C = NOW[:8], OLD[:8], OLDER[:8]
@@ -116,3 +118,45 @@ def test_the_name_follows_the_key(key, other, registered, before, expected, reas
     named.
     """
     assert choose(key, other, registered, Registered(before)) == expected, reason
+
+
+class Looked(Registrations):
+    """Notes which Environments are asked for."""
+
+    def __init__(self):
+        super().__init__(SimpleNamespace(), SimpleNamespace())
+        self.asked = []
+
+    async def _look(self, names, seen):
+        self.asked.append(names.environment)
+        self.found[names.environment] = Registered()
+
+
+def named(environment, share="moorage"):
+    return SimpleNamespace(
+        environment=environment,
+        resource_group="rg",
+        managed_environment="cae",
+        storage="moorage",
+        account="acct",
+        share=share,
+    )
+
+
+async def test_a_save_waits_only_for_environments_that_are_new():
+    """With 20 Environments each save waited for 20 lists. The others have their look afterwards,
+    for which the edge is woken; one whose share was changed counts as new.
+    """
+    looked, known = Looked(), [named(f"env-{n}") for n in range(3)]
+    await looked.look(known, {}, only_new=True)
+    assert looked.asked == ["env-0", "env-1", "env-2"]
+    assert not looked.aged
+    assert not looked.changed.is_set()
+    moved = [named("env-0", "other"), *known[1:], named("env-3")]
+    await looked.look(moved, {}, only_new=True)
+    assert looked.asked[3:] == ["env-0", "env-3"]
+    assert looked.aged
+    assert looked.changed.is_set()
+    await looked.look(moved, {})
+    assert looked.asked[5:] == ["env-0", "env-1", "env-2", "env-3"]
+    assert not looked.aged

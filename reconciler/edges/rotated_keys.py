@@ -13,8 +13,9 @@ from reconciler.engine.errors import RetryableError
 
 
 class RotatedKeys(Edge):
-    """`changed` is set when an account turns out to have another key. `outdated` says, without a
-    call to Azure, whether a registered share has an old key. `register` brings them up to date.
+    """`changed` is set when an account turns out to have another key, or when a save has left out a
+    look. `outdated` says, without a call to Azure, whether a registered share has an old key,
+    `aged` whether a look was left out. `register` looks at all and brings them up to date.
     """
 
     name = "rotated storage keys"
@@ -23,16 +24,18 @@ class RotatedKeys(Edge):
         self,
         changed: asyncio.Event,
         outdated: Callable[[], bool],
+        aged: Callable[[], bool],
         register: Callable[[], Awaitable[None]],
     ) -> None:
-        self._changed, self._outdated, self._register = changed, outdated, register
+        self._changed, self._outdated, self._aged = changed, outdated, aged
+        self._register = register
 
     async def wait(self) -> None:
         await self._changed.wait()
 
     async def act(self) -> None:
         self._changed.clear()
-        if self._outdated():
+        if self._outdated() or self._aged():
             await self._register()
         if self._outdated():
             raise RetryableError(
