@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 import uuid
 from collections import Counter
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 JsonObject: TypeAlias = Mapping[str, Json]
 
+# What azure.identity logs is in its errors, too; without a handler Python prints it to stderr.
+logging.getLogger("azure").addHandler(logging.NullHandler())
+
 # How the id of each request begins that the daemon makes itself; Azure's Activity Log shows it.
 OWN_REQUEST = "6d6f6f72-"
 
@@ -68,7 +72,7 @@ class Arm:
         self.registering = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self.session = session(self.settings, trace_configs=[_traced(self)])
+        self.session = session(self.settings, trace_configs=[_traced(self)], response_class=_Answer)
         # What an app answers must not set Azure's time, nor close the way to Azure.
         self.outside = session(
             self.settings, connector=self.session.connector, connector_owner=False
@@ -257,6 +261,29 @@ class _Request(aiohttp.ClientRequest):
         if self.method not in ("GET", "HEAD"):
             permit.confirm()
         return await super().send(conn)
+
+
+class _NotAzure(aiohttp.ClientError):
+    """Something between this machine and Azure answered in Azure's place, so that no request has
+    reached Azure.
+    """
+
+
+class _Answer(aiohttp.ClientResponse):
+    """Refuses the web page of a proxy or of a network that asks to sign in: its 200 would count as
+    a success. Azure's services put an id of theirs on each answer, and send no page.
+    """
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        answer = await super().start(connection)
+        page = "html" in self.headers.get("Content-Type", "").lower()
+        if page and self.status < 500 and "x-ms-request-id" not in self.headers:
+            place = self.url.origin()
+            raise _NotAzure(
+                f"{place} answers with a web page ({self.status}), which is not Azure's: a proxy"
+                " or a sign-in page of the network stands between"
+            )
+        return answer
 
 
 def _traced(arm: Arm) -> aiohttp.TraceConfig:

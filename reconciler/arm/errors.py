@@ -8,6 +8,7 @@ classes, `arm.faults` reads the bodies.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -244,6 +245,7 @@ _BY_STATUS: Mapping[int, Rule] = {
 }
 
 
+_HOST = re.compile(r"(https?://[^/\s]+)/\S*")
 _UNSENT = (ServiceRequestError, aiohttp.ClientConnectorError)
 
 
@@ -267,9 +269,10 @@ def translate(error: BaseException) -> ReconcileError:
     if isinstance(
         error, (*_UNSENT, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
     ):
-        message = _short(error) or type(error).__name__
+        # Without the path, so that all that one fault of the network holds up says the same.
+        message = _HOST.sub(r"\1", _short(error)) or type(error).__name__
         return _transport(error)(Reason.AZURE_UNREACHABLE, message)
-    if isinstance(error, AzureError):
+    if isinstance(error, (AzureError, json.JSONDecodeError)):
         return RetryableError(Reason.ANSWER_NOT_UNDERSTOOD, _short(error))
     return RetryableError(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {_short(error)}")
 

@@ -50,6 +50,7 @@ class Scripted:
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     tokens: int = 0
+    page: int = 0  # the status with which a sign-in page answers in place of all; 0: none does
     nobody: int = 404  # what is answered where no app can be meant, as by an ingress
 
     def on(
@@ -82,6 +83,9 @@ class Scripted:
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path
+        if self.page:
+            text = "<html><body>Please sign in</body></html>"
+            return web.Response(status=self.page, text=text, content_type="text/html")
         if path.endswith("/.well-known/openid-configuration"):
             return web.json_response(self._metadata())
         if path.endswith("/oauth2/v2.0/token"):
