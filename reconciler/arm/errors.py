@@ -186,7 +186,7 @@ TABLE: Mapping[str, Rule] = {
     "WorkloadProfileNotFound": Rule(
         DecidedElsewhere, "Add the workload profile to the Environment."
     ),
-    **dict.fromkeys(_EXPIRED, Rule(RetryableError, "", None, "wait: a new token is fetched")),
+    **dict.fromkeys(_EXPIRED, Rule(RetryableError, "Wait: a new one is fetched.")),
     "OperationCanceled": Rule(RetryableError, "", None, "wait: it is tried again"),
     "InvalidAuthenticationTokenTenant": Rule(
         WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."

@@ -14,8 +14,9 @@ from reconciler.api.documents import Environment, InferenceService
 from reconciler.arm import ids
 from reconciler.cli.needed_actions import missing
 from reconciler.composition.compose import names_in
-from reconciler.engine.errors import ReconcileError
+from reconciler.engine.errors import ReconcileError, TransportFailed
 from reconciler.kinds.quota import REGION_GPU_USAGE
+from reconciler.web.axes import remedy_of
 
 if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
@@ -73,12 +74,10 @@ async def _subscription(arm: Arm) -> CheckResult:
     try:
         found = await arm.get_json(ids.subscription(arm.subscription_id), SUBSCRIPTIONS)
     except ReconcileError as error:
-        return CheckResult(
-            "credential",
-            Grade.FAILED,
-            error.message,
-            "sign in (`az login` for azure-cli), and check MOORAGE_CREDENTIAL",
-        )
+        remedy = "sign in (`az login` for azure-cli), and check MOORAGE_CREDENTIAL"
+        if isinstance(error, TransportFailed):  # no credential was looked at
+            remedy = remedy_of(error.reason)
+        return CheckResult("credential", Grade.FAILED, error.message, remedy)
     if found is None:
         return CheckResult(
             "credential",

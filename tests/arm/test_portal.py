@@ -6,6 +6,7 @@ from reconciler.api.reasons import Reason
 from reconciler.arm import files, resources
 from reconciler.arm.errors import translate
 from reconciler.arm.share import Share
+from reconciler.cli.checkup import _subscription
 from reconciler.engine.errors import RetryableError, TransportFailed
 
 
@@ -72,3 +73,11 @@ async def test_what_is_no_json_is_not_a_fault_of_moorage(arm, scripted):
     with pytest.raises(RetryableError) as raised:
         await arm.get_json("/subscriptions/s/resourceGroups/rg", "2021-04-01")
     assert raised.value.reason == Reason.ANSWER_NOT_UNDERSTOOD
+
+
+async def test_the_doctor_blames_no_credential_for_the_network(arm, scripted):
+    """Its remedy is that of the network."""
+    scripted.page = 200
+    found = await _subscription(arm)
+    assert "MOORAGE_CREDENTIAL" not in found.remedy
+    assert "check the network" in found.remedy
