@@ -14,7 +14,7 @@ from typing import Any, TextIO
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # C0 but tab and newline, DEL, C1, marks that turn the direction of text, halves of surrogates.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

@@ -13,13 +13,13 @@ from reconciler.cli import app, terminal
 from reconciler.cli.console import Console
 from reconciler.cli.terminal import clean, guarded
 
-HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\x9b1A\u202eabc\ud800\x1b]52;c;eA==\x07"
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\x9b1A\u202e\u061cabc\ud800\x1b]52;c;eA==\x07"
 
 
 def test_control_characters_are_spelt_out_and_colours_dropped():
     """Titles, clearing, the clipboard, carriage returns, C1, direction marks."""
     assert clean(HOSTILE) == (
-        r"\x1b]0;title\x07\x1b[2Jred\x0d\x9b1A\u202eabc\ud800\x1b]52;c;eA==\x07"
+        r"\x1b]0;title\x07\x1b[2Jred\x0d\x9b1A\u202e\u061cabc\ud800\x1b]52;c;eA==\x07"
     )
     for kept in ("plain", "tab\tnew\nline", "naïve — 日本語 🙂", "", "a\r\nb".replace("\r", "")):
         assert clean(kept) == kept

@@ -263,24 +263,29 @@ class Tables:
         return config
 
     def _wrapped(self, config: Any) -> dict[str, Any]:
+        folder = tempfile.mkdtemp()
+        config.save_pretrained(folder)
+        _, made = self.managed(folder)
+        return self._told(made.model, made)
+
+    def managed(self, folder: Any) -> tuple[Any, Any]:
+        """The LoRA manager of a model folder's model, without memory, and its configuration."""
         import torch
         from vllm.config import LoRAConfig, ModelConfig, VllmConfig, set_current_vllm_config
         from vllm.config.device import DeviceConfig
         from vllm.config.load import LoadConfig
         from vllm.model_executor.model_loader.utils import initialize_model
 
-        folder = tempfile.mkdtemp()
-        config.save_pretrained(folder)
         model_config = ModelConfig(
-            model=folder,
-            tokenizer=folder,
+            model=str(folder),
+            tokenizer=str(folder),
             skip_tokenizer_init=True,
             dtype="bfloat16",
             enforce_eager=True,
             max_model_len=512,
             skip_mm_profiling=True,
         )
-        lora = LoRAConfig(max_lora_rank=8, max_loras=1, max_cpu_loras=1, lora_dtype=torch.bfloat16)
+        lora = LoRAConfig(max_lora_rank=16, max_loras=1, max_cpu_loras=1, lora_dtype=torch.bfloat16)
         whole = VllmConfig(
             model_config=model_config,
             lora_config=lora,
@@ -292,7 +297,7 @@ class Tables:
             made = self.manager.LoRAModelManager(
                 model, 4, 64, model_config.get_vocab_size(), lora, torch.device("meta"), whole
             )
-        return self._told(model, made)
+        return whole, made
 
     def _told(self, model: Any, made: Any) -> dict[str, Any]:
         from vllm.model_executor.layers.linear import LinearBase
