@@ -22,6 +22,7 @@ from serving.gateway.routes import RoutedService, RoutedState, StartFault
 
 TRUST = 30.0  # seconds for which an answer, or a ready report, proves that the service is awake
 ANSWER = 10.0  # seconds for which an answer counts more than what reports say
+RESTART = 60.0  # seconds since an answer, within which a failed revision may only be restarting
 LOOK = 1.0  # seconds between looks at the reports of a service that starts
 NO_START = 2.0  # seconds; a service that is awake sooner was not asleep
 _TOLD = 5.0  # seconds for the reports to be read once a start is over
@@ -85,7 +86,11 @@ class Backend:
 
     @property
     def fault(self) -> StartFault | None:
-        return None if self.up else self.route.stopped
+        """Why it cannot start. Azure also calls a revision failed whose container dies twice and
+        starts again, so a service that has just answered is waited for.
+        """
+        answered = _now() - self._answered_at < RESTART
+        return None if self.up or answered else self.route.stopped
 
     def progress(self) -> StartProgress:
         """The progress of the start under way, or of one that began now."""

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from serving.catalogue import ReplicaReport
-from serving.gateway.backend import LONGEST, TRUST, Backend, Senses, UnavailableError
+from serving.gateway.backend import LONGEST, RESTART, TRUST, Backend, Senses, UnavailableError
 from serving.gateway.learning import LearnedStarts
 from serving.gateway.line import WINDOW
-from serving.gateway.routes import RoutedService, StartPrediction
+from serving.gateway.routes import RoutedService, StartFault, StartPrediction
 
 pytestmark = pytest.mark.looptime
 SERVICE = RoutedService(name="phi", endpoint="x", models=(), predicted=StartPrediction(seconds=90))
@@ -160,6 +160,38 @@ async def test_a_start_that_nobody_asked_for_is_seen():
     told.reports = ()
     await backend.look()
     assert backend.state().state == "asleep"
+
+
+STOPPED = SERVICE.model_copy(
+    update={"stopped": StartFault(reason="RevisionFailed", message="it crashes")}
+)
+
+
+async def test_a_service_that_restarts_is_waited_for():
+    """Azure calls its revision failed, but it answered a moment ago and does so again."""
+    told = Told(awake=False, reports=())
+    backend = told.backend()
+    backend.answered()
+    backend.lost()
+    backend.follow(STOPPED, 10)
+    asking = asyncio.create_task(_admitted(backend))
+    await asyncio.sleep(20)
+    assert not asking.done()
+    told.awake = True
+    assert await asking < 25
+
+
+async def test_a_service_that_does_not_come_back_is_not_waited_for_long():
+    """A minute after its last answer the cause is the answer, to all who wait."""
+    told = Told(awake=False, reports=())
+    backend = told.backend()
+    backend.answered()
+    backend.lost()
+    backend.follow(STOPPED, 10)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(UnavailableError, match="it crashes"):
+        await _admitted(backend)
+    assert asyncio.get_running_loop().time() - began < RESTART + 5
 
 
 async def test_a_line_stops_when_the_service_is_lost_again():
