@@ -76,14 +76,15 @@ def _show(
     columns = (
         Column(by),
         Column("requests"),
-        Column("input tokens"),
-        Column("output tokens"),
+        Column("input"),
+        Column("output"),
         Column("errors", 1),
         Column("wake-ups", 2),
         Column("held", 3),
     )
     for name, used in rows.items():
-        lines += ["", f"Environment {name}, since {first.isoformat()}"]
+        title = f"Environment {name}, since {first.isoformat()}; input and output in tokens"
+        lines += ["", title]
         lines += table(columns, [_cells(line, by) for line in used], width) if used else ["  none"]
         if found[name].unreadable:
             lines.append(f"  {found[name].unreadable} lines or files cannot be read")

@@ -11,7 +11,7 @@ import signal
 import ssl
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -106,13 +106,12 @@ def processes(stage, app, word):
     """The processes of an app's replicas whose command has `word`."""
     found = []
     for folder in sorted((stage.azure_dir / "replicas").glob(f"{app}--*")):
-        for pid in labelled(label_of(stage.azure_dir, folder.name)):
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if word.encode() in command:
-                found.append(pid)
+        with suppress(OSError):  # it is gone meanwhile
+            found += [
+                pid
+                for pid in labelled(label_of(stage.azure_dir, folder.name))
+                if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
     return found
 
 
