@@ -84,7 +84,7 @@ TABLE: Mapping[str, Rule] = {
     "ShareBeingDeleted": _BUSY,
     "DeletePending": _BUSY,
     "SharingViolation": _BUSY,
-    "LeaseAlreadyPresent": _BUSY,
+    "LeaseAlreadyPresent": Rule(Busy, "Without an end it is no daemon's: release or break it."),
     "LeaseIdMismatchWithLeaseOperation": _BUSY,
     "LeaseNotPresentWithLeaseOperation": _BUSY,
     # A resource that the object needs does not exist (yet).
