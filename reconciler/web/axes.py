@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from reconciler.api.conditions import Condition, ConditionType, Status
+from reconciler.api.decided import is_decided
 from reconciler.api.reasons import AZURE, Cause, Reason
 
 OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
@@ -50,6 +51,11 @@ class PlainCause(NamedTuple):
     remedy: str
     lines: tuple[str, ...] = ()
     since: datetime | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is what a person asked for, so that nothing has to be mended."""
+        return is_decided(self.reason, self.message)
 
 
 Conditions = Mapping[ConditionType, Condition]

@@ -274,6 +274,24 @@ async def test_there_is_no_rollback_to_what_cannot_serve(http, state, revision):
             assert answer.status == 404
 
 
+@pytest.mark.parametrize(
+    ("state", "there", "absent"),
+    [
+        ("held", ("What is not well", "means", "moorage diagnose"), "What was decided"),
+        ("decided", ("What was decided", "moorage rollback</code> asked for"), "means"),
+    ],
+)
+async def test_a_rollback_by_hand_is_no_failure(http, state, there, absent):
+    """What a person asked for has no remedy; a revision that failed has one."""
+    world = World()
+    world.service("phi", state)
+    async with world.served() as address:
+        _, page = await text(http, f"{address}/services/phi")
+    main = page[page.index('id="causes"') : page.index('id="traffic"')]
+    assert all(words in main for words in there)
+    assert absent not in main
+
+
 async def test_an_open_page_hears_of_each_change_and_ends_no_later_than_the_daemon(http):
     """One event at once, one for each write; a stream does not hold up the end."""
     world = World()

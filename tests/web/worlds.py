@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.conditions import ConditionSet, ConditionType, Status
+from reconciler.api.decided import ASKED
 from reconciler.api.kinds import Kind
 from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import Return
@@ -187,8 +188,11 @@ class World:
         )
         self.store.put(f"version {ref}", "v")
 
-    def _held(self, name: str, ref: DocumentRef) -> None:
-        said = f"revision {name}--r2 did not serve; revision {name}--r1 serves"
+    def _decided(self, name: str, ref: DocumentRef) -> None:
+        self._held(name, ref, f"{ASKED} it")
+
+    def _held(self, name: str, ref: DocumentRef, why: str = "") -> None:
+        said = f"{why or f'revision {name}--r2 did not serve'}; revision {name}--r1 serves"
         self._conditions(
             ref,
             {
