@@ -291,6 +291,12 @@ class Seen:
         """The conditions of the service."""
         provisioned = str(found["properties"].get("provisioningState")).lower() == "succeeded"
         errors = str(found["properties"].get("deploymentErrors") or "")
+        # Azure keeps the error of a template that it refused, also when the document asks for an
+        # earlier revision again, which is there and which nobody has to write.
+        suffix = (found["properties"].get("template") or {}).get("revisionSuffix")
+        if not provisioned and self.wanted and suffix and suffix != self.spec.suffix:
+            provisioned = True
+            errors = f"revision {self.wanted.name}; Azure still shows why it refused a later one"
         return (
             Mark(
                 ConditionType.PROVISIONED,

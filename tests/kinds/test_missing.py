@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.api.conditions import Status
 from reconciler.api.outputs import AppOutputs, ArmView, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.kinds.cause import Causes
@@ -139,3 +140,24 @@ def test_what_still_serves_is_ready_while_the_next_engine_is_on_its_way():
     seen = Seen.of(spec, ArmView((REVISION,), (before, new)), [], None, None, NOW)
     rows = seen.outputs(AppOutputs()).replicas
     assert [(each.name, each.ready) for each in rows] == [("a", True), ("b", False)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "provisioned", "reason"),
+    [
+        ("r1", False, "what the document asks for was refused"),
+        ("r9", True, "the refused template is one that the document does not ask for any more"),
+        (None, False, "nothing says which template was refused"),
+    ],
+)
+def test_a_refused_template_that_is_not_asked_for_any_more_is_no_failure(
+    suffix, provisioned, reason
+):
+    """Azure keeps the state Failed of the app, and the revision that the document asks for serves."""
+    replicas = (replica("a", True, 900), replica("b", True, 900))
+    seen = Seen.of(SPEC, ArmView((REVISION,), replicas), [], None, None, NOW)
+    template = {"revisionSuffix": suffix, "containers": []}
+    failed = {"provisioningState": "Failed", "deploymentErrors": "no image", "template": template}
+    mark = seen.marks({"properties": failed}, STILL)[0]
+    assert (mark.status is Status.TRUE) is provisioned, reason
+    assert ("no image" in mark.message) is not provisioned
