@@ -19,7 +19,7 @@ import gradio as gr
 from reconciler.chat import versions, wording
 from reconciler.chat.compare import Compare
 from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
-from reconciler.chat.pictures import PictureError, data_url, path_of
+from reconciler.chat.pictures import ImageBox, PictureError, data_url
 from reconciler.chat.sampling import FIRST, LONGEST, limits_of, sampling
 from reconciler.chat.state import Look, State, StateKind
 from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, said, shown, signed
@@ -122,7 +122,7 @@ class Page:
                     choices=[],
                     elem_id="model",
                 )
-                picture = gr.Image(
+                picture = ImageBox(
                     label="Image for the next message",
                     type="filepath",
                     sources=["upload", "clipboard"],
@@ -132,7 +132,6 @@ class Page:
                     visible=False,
                     elem_id="picture",
                 )
-                picture.preprocess = path_of
                 system = gr.Textbox(label="System message", lines=2, elem_id="system")
                 temperature, top_p, length = sampling()
                 fresh = gr.Button("New conversation", elem_id="fresh")

@@ -5,9 +5,12 @@ it where the service says that its model takes images.
 from __future__ import annotations
 
 import base64
+from abc import ABCMeta
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import gradio as gr
 
 LARGEST = 6 << 20  # bytes of one image
 # Bytes of a conversation's images, because each question sends all of them again. A service takes
@@ -20,11 +23,20 @@ class PictureError(Exception):
     """An image that is not sent; the message is for the person at the page."""
 
 
-def path_of(payload: Any) -> str | None:
-    """The path of the image that a person chose. Gradio's own reader opens the file, and says only
-    "Error" of one that is broken.
-    """
+def _path_of(_: Any, payload: Any) -> str | None:
+    """The path of the image that a person chose."""
     return None if payload is None else str(payload.path)
+
+
+# Gradio's own reader opens the file, and says only "Error" of one that is broken. A class of its
+# own, because Gradio makes components anew from their class; made past Gradio's metaclass, which
+# would write a stub file beside this module. In the browser it is Gradio's Image (`is_template`).
+ImageBox: Any = ABCMeta.__new__(
+    type(gr.Image),
+    "ImageBox",
+    (gr.Image,),
+    {"__module__": __name__, "is_template": True, "preprocess": _path_of},
+)
 
 
 def data_url(path: str, others: Mapping[str, str]) -> str:
