@@ -4,8 +4,9 @@ again. Used by `compose`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.api.documents import InferenceService
 from reconciler.composition.service import ServiceComposer
@@ -14,16 +15,52 @@ from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef
 
 
+_FOLDERS = ("trees", "converted", "ranks")  # what the world knows of each local folder
+_ABSENT: Any = object()
+
+
+class _Noted(Mapping[Any, Any]):
+    """A mapping that notes what was read of it."""
+
+    def __init__(self, inner: Mapping[Any, Any]) -> None:
+        self._inner = inner
+        self.read: dict[Any, Any] = {}
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.read[key] = self._inner.get(key, _ABSENT)
+        if found is _ABSENT:
+            raise KeyError(key)
+        return found
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a service asks for its own folders, so that others are none of its own")
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+
 class _Known(NamedTuple):
     service: InferenceService
     place: Surroundings
     generation: int
+    read: tuple[dict[Any, Any], ...]  # of each of _FOLDERS
     desired: list[Desired]
+
+    def holds(
+        self, service: InferenceService, place: Surroundings, generation: int, world: World
+    ) -> bool:
+        same = (self.service, self.place, self.generation) == (service, place, generation)
+        return same and all(
+            getattr(world, name).get(key, _ABSENT) == value
+            for name, read in zip(_FOLDERS, self.read, strict=True)
+            for key, value in read.items()
+        )
 
 
 class Expansions:
-    """An expansion is reused while the document, its surroundings and the world are the same. Each
-    `begin` forgets what the last composition did not ask for.
+    """An expansion is reused while the document, its surroundings, the folders that it reads and
+    the rest of the world are the same. Each `begin` forgets what the last composition did not ask
+    for.
     """
 
     def __init__(self) -> None:
@@ -32,8 +69,10 @@ class Expansions:
         self._known: dict[str, _Known] = {}
 
     def begin(self, world: World) -> None:
-        """Begin a composition in `world`. Its generations are compared service by service."""
-        rest = replace(world, generations={})
+        """Begin a composition in `world`. Its generations and folders are compared service by
+        service.
+        """
+        rest = replace(world, generations={}, trees={}, converted={}, ranks={})
         self._before = self._known if rest == self._world else {}
         self._world, self._known = rest, {}
 
@@ -42,12 +81,12 @@ class Expansions:
         name = service.metadata.name
         generation = world.generation(DocumentRef("InferenceService", name))
         known = self._before.get(name)
-        if known is None or (known.service, known.place, known.generation) != (
-            service,
-            place,
-            generation,
-        ):
-            desired = ServiceComposer(service, place, world).expand()
-            known = _Known(service, place, generation, desired)
+        if known is None or not known.holds(service, place, generation, world):
+            noted = [_Noted(getattr(world, each)) for each in _FOLDERS]
+            trees, converted, ranks = noted
+            reading = replace(world, trees=trees, converted=converted, ranks=ranks)
+            desired = ServiceComposer(service, place, reading).expand()
+            read = tuple(each.read for each in noted)
+            known = _Known(service, place, generation, read, desired)
         self._known[name] = known
         return known.desired

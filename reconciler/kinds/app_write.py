@@ -198,9 +198,8 @@ def _step_changes(
         )
     if step.action is Action.WRITE:
         changed = _template_changes(spec, found, "new revision")
-        # A refused template that is asked for again differs by its suffix alone.
         suffix = f"{template_rules.TEMPLATE}.revisionSuffix"
-        return changed or (Change(suffix, None, spec.suffix, "new revision"),)
+        return changed or (Change(suffix, None, spec.suffix, _why(seen), Impact.NEW_REVISION),)
     fields = _template_changes(spec, found, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
     gap = "" if active else _gap(spec, seen)
@@ -212,6 +211,13 @@ def _step_changes(
             for name in step.revisions
         ),
     )
+
+
+def _why(seen: Seen) -> str:
+    """Why a template becomes a revision that Azure has already, under another name."""
+    if seen.wanted is not None:
+        return "new revision: the last one with this template was given up"
+    return "new revision: the present one is the same, but somebody else made it"
 
 
 def _template_changes(

@@ -38,6 +38,30 @@ def test_a_save_expands_its_own_document_alone(tmp_path):
     assert not anew & {"InferenceService/phi", "InferenceService/sales"}
 
 
+CODE = """\
+kind: InferenceService
+metadata: {{name: {name}}}
+spec: {{code: ./{name}, command: [run], targetPort: 80}}
+"""
+
+
+def test_a_folder_that_changed_expands_the_services_that_name_it_alone(tmp_path):
+    """New code of one service is no business of the others."""
+    for name in NAMES:
+        (tmp_path / f"{name}.yaml").write_text(CODE.format(name=name))
+        (tmp_path / name).mkdir()
+    documents, before = load([tmp_path]).documents, Expansions()
+    trees = {tmp_path / name: Tree(str(at) * 64, {}) for at, name in enumerate(NAMES)}
+    first = compose(documents, old := world(trees=trees), before)
+    now = replace(old, trees={**trees, tmp_path / "chat": Tree("9" * 64, {})})
+    second = compose(documents, now, before)
+    assert second == compose(documents, now) != first
+    kept = {id(item) for item in first.desired}
+    anew = {str(item.document) for item in second.desired if id(item) not in kept}
+    assert "InferenceService/chat" in anew
+    assert not anew & {"InferenceService/phi", "InferenceService/sales"}
+
+
 @pytest.mark.parametrize(
     "change",
     [
