@@ -4,11 +4,13 @@ fields that a plan shows. Pure; container_app.py sends it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.api import tags
+from reconciler.api.outputs import Revision
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids
@@ -22,6 +24,7 @@ from reconciler.kinds.rollout import Action, Step
 NO_STEP = Step(Action.NONE)
 PORT = "properties.configuration.ingress.targetPort"
 PROFILE = "properties.workloadProfileName"
+_OURS = re.compile(r"r[0-9a-f]{9}")  # as the composition names revisions
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,9 @@ def _step_changes(
     if step.action is Action.WRITE:
         changed = _template_changes(spec, found, "new revision")
         suffix = f"{template_rules.TEMPLATE}.revisionSuffix"
-        return changed or (Change(suffix, None, spec.suffix, _why(seen), Impact.NEW_REVISION),)
+        return changed or (
+            Change(suffix, None, spec.suffix, why_again(found, seen.wanted), Impact.NEW_REVISION),
+        )
     fields = _template_changes(spec, found, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
     gap = "" if active else _gap(spec, seen)
@@ -213,11 +218,14 @@ def _step_changes(
     )
 
 
-def _why(seen: Seen) -> str:
-    """Why a template becomes a revision that Azure has already, under another name."""
-    if seen.wanted is not None:
+def why_again(found: Mapping[str, Any], wanted: Revision | None) -> str:
+    """Why a template that Azure has already becomes one more revision."""
+    if wanted is not None:
         return "new revision: the last one with this template was given up"
-    return "new revision: the present one is the same, but somebody else made it"
+    latest = str(found["properties"].get("latestRevisionName") or "")
+    if not _OURS.fullmatch(latest.rpartition("--")[2]):
+        return "new revision: the present one is the same, but somebody else made it"
+    return "new revision"  # the profile, or a secret that it reads, is another
 
 
 def _template_changes(
