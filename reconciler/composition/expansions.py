@@ -14,7 +14,6 @@ from reconciler.composition.surroundings import Surroundings
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef
 
-
 _FOLDERS = ("trees", "converted", "ranks")  # what the world knows of each local folder
 _ABSENT: Any = object()
 
