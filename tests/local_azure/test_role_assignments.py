@@ -168,7 +168,7 @@ async def test_an_app_reads_a_secret_by_a_role(vault):
     ("principal", "role", "expected"),
     [
         ("not-a-guid", USER, (400, "InvalidPrincipalId")),
-        (str(uuid.uuid4()), USER, (400, "PrincipalNotFound")),
+        ("9f0c7e52-0d7b-4f0e-8a3d-5f2f3c1b7a10", USER, (400, "PrincipalNotFound")),
         ("", "", (404, "RoleDefinitionDoesNotExist")),
     ],
 )
