@@ -38,8 +38,9 @@ def settings(stage):
 
 
 async def done(arm, operation):
+    group = ids.resource_group(arm.subscription_id, GROUP)
     while operation:
-        progress = await operations.poll(arm, operation.token)
+        progress = await operations.poll(arm, operation.token, group)
         assert progress.error is None
         if progress.done:
             return
