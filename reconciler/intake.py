@@ -163,9 +163,18 @@ class Intake:
 
     def is_missing(self) -> bool:
         """Whether a source from elsewhere could not be brought, or cannot be served."""
-        return self.snapshot is not None and bool(
-            self.snapshot.fetched.missing or self.snapshot.unfit
-        )
+        if self.snapshot is None:
+            return False
+        fetched = self.snapshot.fetched
+        unfit = {folder for _, folder in self.snapshot.unfit}
+        return bool(fetched.missing or unfit.intersection(fetched.folders.values()))
+
+    def unfit(self) -> dict[DocumentRef, str]:
+        """Why a service runs without some of its adapters."""
+        said: dict[DocumentRef, list[str]] = {}
+        for (name, _), each in self.snapshot.unfit.items() if self.snapshot else ():
+            said.setdefault(_service(name), []).append(each.why)
+        return {service: "; ".join(why) for service, why in said.items()}
 
     def _take(self, snapshot: Snapshot) -> Composition:
         before = self.composition.refusals
@@ -249,6 +258,7 @@ class Intake:
             trees=snapshot.trees,
             converted=snapshot.converted,
             ranks=self._ranks(snapshot),
+            unfit=snapshot.unfit,
             generations={_ref(each.document): self._generation(each) for each in documents},
             homes=owned.homes(self._owned or (), self._ownership),
             registered=self._registrations.found,
@@ -277,12 +287,15 @@ class Intake:
         """
         known: dict[str, int] = json.loads(self._store.get("ranks") or "{}")
         ranks, folders = dict(snapshot.ranks), snapshot.fetched.folders
-        fit = {_key(ref): ranks[folder] for ref, folder in folders.items() if folder in ranks}
+        fit = {str(one): rank for one, rank in ranks.items() if one not in folders.values()}
+        fit |= {_key(ref): ranks[folder] for ref, folder in folders.items() if folder in ranks}
         if known != known | fit:
             self._store.put("ranks", json.dumps(known | fit, sort_keys=True))
-        for _, ref in snapshot.unfit:
-            if _key(ref) in known:
-                ranks.setdefault(folders[ref], known[_key(ref)])
+        for _, folder in snapshot.unfit:
+            keys = [_key(ref) for ref, fetched_to in folders.items() if fetched_to == folder]
+            for key in keys or [str(folder)]:
+                if key in known:
+                    ranks.setdefault(folder, known[key])
         return ranks
 
     def _generation(self, loaded: Loaded) -> int:
@@ -334,11 +347,11 @@ def _changes(
 
 def _unfit(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
     """An event for each adapter whose service cannot serve it, for another reason than before."""
-    for (name, ref), why in now.unfit.items():
-        told = ref in now.fetched.refused  # `_refusals` reports these
-        if not told and (before is None or before.unfit.get((name, ref)) != why):
-            service = DocumentRef("InferenceService", name)
-            yield warning(Reason.ADAPTER_FAILED, why, service, service)
+    # `_refusals` reports what was passed over.
+    told = {folder for ref, folder in now.fetched.folders.items() if ref in now.fetched.refused}
+    for (name, folder), unfit in now.unfit.items():
+        if folder not in told and (before is None or before.unfit.get((name, folder)) != unfit):
+            yield warning(Reason.ADAPTER_FAILED, unfit.why, _service(name), _service(name))
 
 
 def _ambiguous(now: Snapshot, before: Snapshot | None) -> Iterator[Event]:
@@ -367,6 +380,10 @@ def _refusals(found: Fetched, before: Mapping[SourceRef, Mapping[str, str]]) -> 
 
 def _key(ref: SourceRef) -> str:
     return f"{ref.environment} {ref.text} {ref.service}"
+
+
+def _service(name: str) -> DocumentRef:
+    return DocumentRef("InferenceService", name)
 
 
 def _ref(document: AnyDocument) -> DocumentRef:

@@ -30,8 +30,8 @@ async def load_all(daemon: Daemon) -> Composition:
 
 
 async def plan(daemon: Daemon) -> tuple[PlanLine, ...]:
-    """What a run would do, with the same code that does it, and the documents that it would leave
-    alone.
+    """What a run would do, with the same code that does it, and the documents and adapters that it
+    would leave alone.
     """
     composition = await load_all(daemon)
     refused = [
@@ -43,6 +43,9 @@ async def plan(daemon: Daemon) -> tuple[PlanLine, ...]:
         )
         for ref, refusal in composition.refusals.items()
     ]
+    for ref, why in daemon.intake.unfit().items():
+        problem = f"{Reason.ADAPTER_FAILED}: {why}"
+        refused.append(PlanLine(ObjectKey(*ref), ref, "refuse", problem=problem))
     return (*await daemon.controller.plan(), *refused)
 
 

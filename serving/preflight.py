@@ -87,6 +87,16 @@ def model_fault(folder: Path) -> str:
     return "" if (folder / "config.json").is_file() else no_model(folder)
 
 
+def takes_lora(base: Path) -> bool:
+    """Whether vLLM loads LoRA for the base model in a folder; true while that is not known. With
+    LoRA switched on, vLLM does not start for one that takes none.
+    """
+    try:
+        return read_base(base).kind.lora
+    except Exception:  # noqa: BLE001 `check_adapter` says what is wrong with it
+        return True
+
+
 def _checked(
     folder: Path,
     base: Path | None,

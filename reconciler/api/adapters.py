@@ -1,5 +1,5 @@
-"""The one place where a manifest's local adapters are looked into: `serving.preflight`, the same
-check a replica makes.
+"""The one place where a manifest's adapters are judged: `serving.preflight`, the same check a
+replica makes. What one adapter lacks costs that adapter; its service runs without it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.engine_flags import MAX_LORA_RANK
@@ -16,33 +17,58 @@ from reconciler.api.half_floats import half_size, is_wide, overflowing
 from reconciler.api.loaded import Loaded, Steps
 from reconciler.api.problems import Problem
 from serving.catalogue import DISK
-from serving.preflight import READ, Findings, check_adapter
+from serving.preflight import READ, Findings, check_adapter, takes_lora
 from serving.weights import read_header
 
 _, WEIGHTS = READ
 Stamps = tuple[tuple[str, int, int, int], ...]
 
 
-def adapter_problems(loaded: Loaded) -> Iterator[Problem]:
+class Unfit(NamedTuple):
+    """Why a service cannot serve the adapter in a folder. `takes_lora` is whether its model takes
+    any adapter.
+    """
+
+    why: str
+    takes_lora: bool = True
+
+
+class AdapterFault(NamedTuple):
+    """What is wrong with the adapter in a local folder that a service names."""
+
+    service: str
+    folder: Path
+    problem: Problem
+
+
+def adapter_faults(loaded: Loaded) -> Iterator[AdapterFault]:
     """Adapters in local folders that the engine would refuse, or would take and serve
     garbage from.
     """
     if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
         return
-    base = loaded.document.spec.model.source
-    sizes, kind = [], engine_type(loaded)
+    service, base = loaded.document.metadata.name, loaded.document.spec.model.source
     for path, name, folder in _local_adapters(loaded, loaded.document):
-        found = fit(folder, loaded)
-        if not found.problems:  # one that is refused takes no room
-            sizes.append(half_size(read_header(folder / WEIGHTS)) if kind else found.size)
-        for problem in found.problems:
+        for problem in fit(folder, loaded).problems:
             hint = (
                 "raise engine.args.max-lora-rank or leave it out"
                 if "max-lora-rank" in problem
                 else f"the model is {base}"
             )
             what = f"the canary of adapter {name!r}" if "canary" in path else f"adapter {name!r}"
-            yield loaded.problem(path, f"{what} cannot be served: {problem}", hint)
+            said = loaded.problem(path, f"{what} cannot be served: {problem}", hint)
+            yield AdapterFault(service, folder, said)
+
+
+def room_problems(loaded: Loaded) -> Iterator[Problem]:
+    """More adapters than a replica's disk has room for."""
+    if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
+        return
+    sizes, kind = [], engine_type(loaded)
+    for _, _, folder in _local_adapters(loaded, loaded.document):
+        found = fit(folder, loaded)
+        if not found.problems:  # one that is refused takes no room
+            sizes.append(half_size(read_header(folder / WEIGHTS)) if kind else found.size)
     needed = sum(sizes) + max(sizes, default=0)  # a new version lies beside the one it replaces
     if needed > DISK:
         what = (
@@ -74,6 +100,14 @@ def fit(folder: Path, loaded: Loaded) -> Findings:
     rank = args.get("max-lora-rank", MAX_LORA_RANK)
     tower = bool(args.get("enable-tower-connector-lora"))
     return findings(folder, loaded.folder(service.spec.model.source), rank, tower=tower)
+
+
+def unfit(loaded: Loaded, why: str) -> Unfit:
+    """An adapter that the document cannot serve because of `why`."""
+    service = loaded.document
+    model = service.spec.model if isinstance(service, InferenceService) else None
+    base = loaded.folder(model.source) if model else None
+    return Unfit(why, base is None or takes_lora(base))
 
 
 def findings(folder: Path, base: Path | None, max_rank: int, *, tower: bool = False) -> Findings:

@@ -11,11 +11,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
-from reconciler.api.adapters import adapter_problems
+from reconciler.api.adapters import AdapterFault, adapter_faults, room_problems
 from reconciler.api.documents import DOCUMENTS, AnyDocument
 from reconciler.api.evaluation import evaluation_problems
 from reconciler.api.explain import explain
@@ -35,11 +35,23 @@ __all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load",
 @dataclass(frozen=True)
 class Manifest:
     """Everything that the user wants, in the order of the files. `digest` changes only if a
-    document does.
+    document does. `faults` are the local adapters that their services cannot serve; the rest runs
+    without them.
     """
 
     documents: tuple[Loaded, ...]
     digest: str
+    faults: tuple[AdapterFault, ...] = ()
+
+    def without_faults(self) -> Self:
+        """The manifest itself, for a caller that wants all of it served.
+
+        Raises:
+            ManifestError: an adapter cannot be served.
+        """
+        if self.faults:
+            raise ManifestError(fault.problem for fault in self.faults)
+        return self
 
     @property
     def folders(self) -> frozenset[Path]:
@@ -94,11 +106,12 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
         problems += _missing_folders(one)
     for loaded in reading.loaded:
         problems += model_problems(loaded)
-        problems += adapter_problems(loaded)
+        problems += room_problems(loaded)
         problems += evaluation_problems(loaded)
-    if problems:
-        raise ManifestError(problems)
-    return Manifest(tuple(reading.loaded), _digest(reading.loaded))
+    faults = tuple(fault for loaded in reading.loaded for fault in adapter_faults(loaded))
+    if problems:  # all that is wrong with a save is told at once
+        raise ManifestError([*problems, *(fault.problem for fault in faults)])
+    return Manifest(tuple(reading.loaded), _digest(reading.loaded), faults)
 
 
 def parse(file: Path, data: bytes, beside: Sequence[Loaded] = ()) -> tuple[Loaded, ...]:

@@ -330,7 +330,7 @@ class Reason(StrEnum):
     )
     ADAPTER_FAILED = (
         "AdapterFailed",
-        "a replica cannot load the desired version and serves the last good one",
+        "a version of an adapter cannot be served; the one before it is, if there was one",
         "correct the adapter by the message, and save it again",
     )
     SAME_AS_BASE = (

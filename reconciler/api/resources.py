@@ -145,7 +145,8 @@ class Return:
 @dataclass(frozen=True)
 class CatalogueAdapter:
     """One adapter as the document wants it, published at `path` on the share; `source` is how the
-    document names it.
+    document names it. `fault` is why its version, or its canary, cannot be served: it is not
+    published then, and an adapter has neither digest nor path.
     """
 
     name: str
@@ -157,6 +158,7 @@ class CatalogueAdapter:
     canary: CatalogueCanary | None = None
     order: Order | None = None
     shutdown_date: str | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def _check(text: str, folder: Path) -> None:
     trial = folder / f".moorage-import-{os.getpid()}.yaml"
     try:
         trial.write_text(text, encoding="utf-8")
-        load([trial])
+        load([trial]).without_faults()
     finally:
         trial.unlink(missing_ok=True)
 

@@ -160,7 +160,7 @@ def _check(text: str, root: Path) -> None:
     trial = root / f".moorage-init-{os.getpid()}.yaml"
     try:
         trial.write_text(text, encoding="utf-8")
-        load([trial])
+        load([trial]).without_faults()
     except ManifestError as error:
         said = "; ".join(each.message for each in error.problems)
         raise CommandError(f"Nothing is written: {said}.", Exit.INVALID) from None

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.reasons import Reason
 from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
 from reconciler.cli.layout import fit, hang, width_of
@@ -228,14 +229,16 @@ class Narrator:
             )
 
     def _refused(self) -> dict[str, str]:
-        """Why each name is refused: a file that holds no valid documents, or a document that Azure
-        cannot carry out.
+        """Why each name is refused: a file that holds no valid documents, a document that Azure
+        cannot carry out, or an adapter that cannot be served.
         """
         found = {
             str(ref): f"{refusal.reason}: {refusal.message}"
             for ref, refusal in self.daemon.composition.refusals.items()
             if not refusal.waits
         }
+        for ref, why in self.daemon.intake.unfit().items():
+            found.setdefault(str(ref), f"{Reason.ADAPTER_FAILED}: {why}")
         problems = self.daemon.store.get("problems")
         if not problems:
             return found

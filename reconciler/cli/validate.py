@@ -25,7 +25,7 @@ def validate(file: Files = None, output: Output = "text") -> None:
     from reconciler.sources.gateway_runtime import machine_notes
 
     as_json = check_output(output)
-    manifest = manifest_of(file)
+    manifest = manifest_of(file).without_faults()
     rows = []
     for loaded in manifest.documents:
         kind, name = loaded.document.kind, loaded.document.metadata.name

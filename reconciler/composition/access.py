@@ -1,5 +1,5 @@
-"""The access rights of a service's container app: its secrets, its managed identities and its
-registries. Pure; `service` puts them into the app.
+"""The access rights of a service's container app, which are its secrets, its managed identities
+and its registries, and the body that holds them. Pure; `service` puts them into the app.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from reconciler.api.resources import AppSecret
 from reconciler.api.secret_fields import Secret
 from reconciler.api.service import InferenceServiceSpec
 from reconciler.api.source import Missing
-from reconciler.composition.surroundings import SourceMissingError
+from reconciler.composition.surroundings import SourceMissingError, Surroundings
 from reconciler.composition.world import World
 
 
@@ -74,3 +74,27 @@ def registries(asked: Sequence[Registry] | None) -> dict[str, Any]:
     if asked is None:
         return {}
     return {"registries": [each.model_dump(by_alias=True, exclude_none=True) for each in asked]}
+
+
+def body(
+    spec: InferenceServiceSpec, place: Surroundings, profile: str, port: int
+) -> dict[str, Any]:
+    """The fields that belong to the app and not to a revision."""
+    return {
+        "location": place.names.location,
+        "tags": dict(place.tags),
+        **identity(spec.identity),
+        "properties": {
+            "workloadProfileName": profile,
+            "configuration": {
+                "activeRevisionsMode": "Multiple",
+                **registries(spec.registries),
+                "ingress": {
+                    "external": spec.ingress.external,
+                    "targetPort": port,
+                    "transport": "Auto",
+                    "allowInsecure": False,
+                },
+            },
+        },
+    }

@@ -14,7 +14,7 @@ from reconciler.composition.surroundings import Surroundings
 from reconciler.composition.world import World
 from reconciler.engine.external import Desired, DocumentRef
 
-_FOLDERS = ("trees", "converted", "ranks")  # what the world knows of each local folder
+_FOLDERS = ("trees", "converted", "ranks", "unfit")  # what the world knows of each local folder
 _ABSENT: Any = object()
 
 
@@ -71,7 +71,7 @@ class Expansions:
         """Begin a composition in `world`. Its generations and folders are compared service by
         service.
         """
-        rest = replace(world, generations={}, trees={}, converted={}, ranks={})
+        rest = replace(world, generations={}, trees={}, converted={}, ranks={}, unfit={})
         self._before = self._known if rest == self._world else {}
         self._world, self._known = rest, {}
 
@@ -82,8 +82,8 @@ class Expansions:
         known = self._before.get(name)
         if known is None or not known.holds(service, place, generation, world):
             noted = [_Noted(getattr(world, each)) for each in _FOLDERS]
-            trees, converted, ranks = noted
-            reading = replace(world, trees=trees, converted=converted, ranks=ranks)
+            trees, converted, ranks, unfit = noted
+            reading = replace(world, trees=trees, converted=converted, ranks=ranks, unfit=unfit)
             desired = ServiceComposer(service, place, reading).expand()
             read = tuple(each.read for each in noted)
             known = _Known(service, place, generation, read, desired)

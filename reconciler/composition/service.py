@@ -4,12 +4,13 @@ container app. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reconciler.api.adapter_fields import Adapter, Canary, seconds
+from reconciler.api.adapters import Unfit
 from reconciler.api.digest import Tree
 from reconciler.api.documents import InferenceService
 from reconciler.api.kinds import Kind
@@ -76,7 +77,7 @@ class ServiceComposer:
         catalogue = self._catalogue(engine, adapters)
         ours = template.serving_variables(self.name, runtime, engine, self._grace())
         # The folder of all adapters, so that a new adapter needs no new revision.
-        read = (runtime, model, f"services/{self.name}", *(["adapters"] if adapters else ()))
+        read = (runtime, model, f"services/{self.name}", *(["adapters"] if self._lora else ()))
         container = {
             "name": "vllm",
             "image": image,
@@ -101,6 +102,21 @@ class ServiceComposer:
         )
         return [*self.folders, published, app]
 
+    @property
+    def _lora(self) -> Sequence[Adapter]:
+        """The adapters that the engine has room for. Those that cannot be served count too, because
+        their repair must not need another engine; but none of a model that takes no LoRA, since
+        vLLM would not start.
+        """
+        return [
+            adapter
+            for adapter in self.spec.adapters
+            if (unfit := self._unfit(adapter.source)) is None or unfit.takes_lora
+        ]
+
+    def _unfit(self, source: str) -> Unfit | None:
+        return self.world.unfit.get((self.name, self._local(source)))
+
     def _engine_args(self) -> dict[str, Any]:
         """The arguments of vLLM that the document gives."""
         return dict(self.spec.engine.args) if self.spec.engine else {}
@@ -109,10 +125,8 @@ class ServiceComposer:
         """The image and the arguments that start vLLM with room for the adapters and canaries."""
         spec = self.spec
         image = (spec.engine.image if spec.engine else None) or VLLM_IMAGE
-        ranks = [self._rank(adapter.source) for adapter in spec.adapters]
-        canaries = [
-            self._rank(adapter.canary.source) for adapter in spec.adapters if adapter.canary
-        ]
+        ranks = [self._rank(adapter.source) for adapter in self._lora]
+        canaries = [self._rank(adapter.canary.source) for adapter in self._lora if adapter.canary]
         path = f"{MOUNT_PATH}/{model}"
         return image, engine_args(path, self.name, ranks, self._engine_args(), canaries)
 
@@ -183,7 +197,7 @@ class ServiceComposer:
         spec, serves_model = self.spec, engine is not None
         revision = self._template(container, model_bytes, serves_model=serves_model)
         profile = self._profile()["name"]
-        body = self._body(profile, port)
+        body = access.body(spec, self.place, profile, port)
         secrets = access.secrets_of(self.name, spec.secrets, self.world)
         read = access.read_by_revision(spec, secrets)
         app = ContainerAppSpec(
@@ -235,32 +249,18 @@ class ServiceComposer:
             "terminationGracePeriodSeconds": self._grace(),
         }
 
-    def _body(self, profile: str, port: int) -> dict[str, Any]:
-        """The fields that belong to the app and not to a revision."""
-        return {
-            "location": self.place.names.location,
-            "tags": dict(self.place.tags),
-            **access.identity(self.spec.identity),
-            "properties": {
-                "workloadProfileName": profile,
-                "configuration": {
-                    "activeRevisionsMode": "Multiple",
-                    **access.registries(self.spec.registries),
-                    "ingress": {
-                        "external": self.spec.ingress.external,
-                        "targetPort": port,
-                        "transport": "Auto",
-                        "allowInsecure": False,
-                    },
-                },
-            },
-        }
-
     def _adapter(self, adapter: Adapter) -> CatalogueAdapter:
-        path, _ = self._source("adapters", adapter.source, adapter.name)
         evaluation = self._evaluation(adapter.evaluation)
-        digest, order = self._digests[path], self.world.orders.get((self.name, adapter.name))
-        canary = self._canary(adapter.name, adapter.canary, evaluation) if adapter.canary else None
+        order, path, digest = self.world.orders.get((self.name, adapter.name)), "", ""
+        faults = [unfit.why] if (unfit := self._unfit(adapter.source)) else []
+        if not unfit:
+            path, _ = self._source("adapters", adapter.source, adapter.name)
+            digest = self._digests[path]
+        canary = None
+        if adapter.canary and (unfit := self._unfit(adapter.canary.source)):
+            faults.append(unfit.why)
+        elif adapter.canary:
+            canary = self._canary(adapter.name, adapter.canary, evaluation)
         if canary and canary.digest == digest:
             canary = None  # other folders, the same bytes
         return CatalogueAdapter(
@@ -273,6 +273,7 @@ class ServiceComposer:
             canary,
             order,
             adapter.shutdown_date,
+            "; ".join(dict.fromkeys(faults)),
         )
 
     def _canary(

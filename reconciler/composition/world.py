@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.api.adapters import Unfit
 from reconciler.api.digest import Tree
 from reconciler.api.engine_types import EngineType
 from reconciler.api.hub import HubAccess, HubModel
@@ -36,6 +37,7 @@ class World:
     trees, ranks: of local folders, by absolute path.
     converted: what replaces an adapter's tree in a service, with the engine's float type, by
         service and folder.
+    unfit: the adapters that a service cannot serve, by service and folder.
     homes: the Environment where each service's app exists now, by the tags in Azure.
     registered: how each Environment's share can be mounted.
     fetched: the local folders of adapters from elsewhere, by source.
@@ -59,6 +61,7 @@ class World:
     trees: Mapping[Path, Tree] = field(default_factory=dict)
     converted: Mapping[tuple[str, Path], tuple[EngineType, Tree]] = field(default_factory=dict)
     ranks: Mapping[Path, int] = field(default_factory=dict)
+    unfit: Mapping[tuple[str, Path], Unfit] = field(default_factory=dict)
     generations: Mapping[DocumentRef, int] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     registered: Mapping[str, Registered] = field(default_factory=dict)

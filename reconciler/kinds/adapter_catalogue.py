@@ -5,6 +5,7 @@ API keys it accepts. A change is a new file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from reconciler.api.conditions import ConditionType, Status
@@ -76,7 +77,7 @@ class AdapterCatalogue(FolderOnShare):
         no_gateway = spec.gateway is not None and GATEWAY_KEY not in hashes
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
-        held = _held_because(spec, wanted, back)
+        held, faults = _held_because(spec, wanted, back), _faults(spec, back)
         changes = changes_of(current, wanted)
         if current is not None:
             changes += adapter_history.changes_of(kept, back)
@@ -85,16 +86,7 @@ class AdapterCatalogue(FolderOnShare):
             ready=current is not None,
             changes=changes,
             outputs=outputs_of(desired.spec, current, kept),
-            marks=(
-                Mark(
-                    ConditionType.PUBLISHED,
-                    Status.TRUE,
-                    Reason.PUBLISHED,
-                    f"catalogue {current.file_name}",
-                ),
-            )
-            if current
-            else (),
+            marks=_marks(current, faults),
             reason=held[0][0] if held else Reason.PROGRESSING if missing_keys else None,
             message="; ".join(text for _, text in held)
             or (f"waits for the keys {', '.join(missing_keys)}" if missing_keys else ""),
@@ -103,6 +95,7 @@ class AdapterCatalogue(FolderOnShare):
             poll_after=1.0 if missing_keys else TRIAL if on_trial or unproven else None,
             provisional=bool(missing_keys) or on_trial or no_gateway,
             held=bool(held),
+            failed=bool(faults),
             unfinished=bool(missing_keys),
         )
 
@@ -136,6 +129,8 @@ class AdapterCatalogue(FolderOnShare):
         if not kept or kept[-1].served != following.served:
             await self.history.write(spec.share, folder_of(spec), following, numbers)
         folder = f"{spec.folder}/catalogue"
+        if spec.adapters:  # replicas mount it, also while no adapter is published
+            await self.make(spec.share, ["adapters"])
         await self.catalogues.write(spec.share, folder, catalogue, names)
         decided = [
             f"adapter {a.name}: {a.held.message}; "
@@ -210,11 +205,42 @@ def _asks(spec: CatalogueSpec, back: AdapterSet | None) -> bool:
 def _held_because(
     spec: CatalogueSpec, wanted: Catalogue, back: AdapterSet | None
 ) -> list[tuple[Reason, str]]:
-    """Each decision against the document, with its reason."""
+    """What keeps the catalogue from being what the document asks for, with its reason: adapters
+    that cannot be served, then decisions against the document.
+    """
     if back is not None:
         return [(Reason.ROLLED_BACK, adapter_history.explained(back))]
-    pairs = zip(spec.adapters, wanted.adapters, strict=True)
-    return [explained(a, w.held, w.desired) for a, w in pairs if w.held]
+    served = {adapter.name: adapter for adapter in wanted.adapters}
+    return [
+        *((Reason.ADAPTER_FAILED, fault) for fault in _faults(spec, back)),
+        *(
+            explained(asked, one.held, one.desired)
+            for asked in spec.adapters
+            if (one := served.get(asked.name)) and one.held
+        ),
+    ]
+
+
+def _faults(spec: CatalogueSpec, back: AdapterSet | None) -> list[str]:
+    """Why adapters of the document cannot be served; none while an earlier set serves instead."""
+    return [] if back else [adapter.fault for adapter in spec.adapters if adapter.fault]
+
+
+def _marks(current: Catalogue | None, faults: Sequence[str]) -> tuple[Mark, ...]:
+    marks = []
+    if current:
+        said = f"catalogue {current.file_name}"
+        marks.append(Mark(ConditionType.PUBLISHED, Status.TRUE, Reason.PUBLISHED, said))
+    if faults:
+        marks.append(
+            Mark(
+                ConditionType.ADAPTERS_LOADED,
+                Status.FALSE,
+                Reason.ADAPTER_FAILED,
+                "; ".join(faults),
+            )
+        )
+    return tuple(marks)
 
 
 def _wanted(
@@ -237,9 +263,11 @@ def _wanted(
     if back is not None:
         adapters = tuple(_again(each, there.get(each.name), loaded) for each in returned(back))
     else:
+        # One that cannot be served keeps the version before it, and is left out without one.
         adapters = tuple(
             _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
             for adapter in spec.adapters
+            if adapter.digest or adapter.name in there
         )
     return Catalogue(
         service=spec.service,
@@ -269,7 +297,7 @@ def _adapter(
     since: tuple[int, int],
 ) -> Adapter:
     held = hold(adapter, before, living, now, since)
-    version, canary = versions(adapter, before, held)
+    version, canary = versions(_served(adapter, before), before, held)
     return Adapter(
         name=adapter.name,
         desired=version,
@@ -280,6 +308,13 @@ def _adapter(
         held=held,
         shutdown_date=adapter.shutdown_date,
     )
+
+
+def _served(adapter: CatalogueAdapter, before: Adapter | None) -> CatalogueAdapter:
+    """The adapter with a version that can be served: its own, or the one before it."""
+    if adapter.digest or before is None:
+        return adapter
+    return replace(adapter, digest=before.desired.digest, path=before.desired.path)
 
 
 def _last_good(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reconciler.api.adapters import fit
+from reconciler.api.adapters import Unfit, fit, unfit
 from reconciler.api.digest import Tree, TreeError, digest_tree
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.evaluation import read_evaluation
@@ -36,8 +36,8 @@ class Snapshot:
     """The content of the disk now: the documents, the digests of the folders they name, adapters'
     ranks, the serving runtime, the sources fetched from elsewhere, and the evaluations by file.
 
-    unfit: why a service cannot serve an adapter that was fetched for it. It is published all the
-        same: each replica judges for itself, keeps its last good version and reports why.
+    unfit: the adapters that a service cannot serve, by service and folder. They are not published;
+        the version before one of them goes on.
     gateway: the runtime of gateways; None if no document asks for one.
     secrets: the digests of values, never the values.
     """
@@ -48,7 +48,7 @@ class Snapshot:
     runtime: Tree
     fetched: Fetched
     evaluations: dict[Path, tuple[Expectation, ...]]
-    unfit: dict[tuple[str, SourceRef], str] = field(default_factory=dict)
+    unfit: dict[tuple[str, Path], Unfit] = field(default_factory=dict)
     gateway: Tree | Missing | None = None
     secrets: dict[tuple[str, str], str | Missing] = field(default_factory=dict)
     converted: Converted = field(default_factory=dict)
@@ -108,7 +108,7 @@ class DocumentSource:
         if problems:
             raise ManifestError(problems)
         fetched, found = self._digest_fetched(fetched)
-        ranks, unfit = _judged(manifest.documents, fetched.folders)
+        ranks, refused = _judged(manifest, fetched.folders, trees | found)
         runtime = self._runtime(build_runtime)
         gateway, secrets = self._gateway(manifest.documents), self._read_secrets(manifest)
         return Snapshot(
@@ -118,7 +118,7 @@ class DocumentSource:
             runtime,
             fetched,
             evaluations,
-            unfit,
+            refused,
             gateway,
             secrets,
             self._converted.of(manifest.documents, fetched.folders, trees | found, ranks),
@@ -171,8 +171,12 @@ def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree],
     trees: dict[Path, Tree] = {}
     problems = []
     adapters = manifest.adapter_folders
+    faulty = {(fault.service, fault.folder) for fault in manifest.faults}
     for loaded, path, folder in ((one, *at) for one in manifest.documents for at in one.folders()):
-        if folder not in trees:
+        # What is not published is not hashed: it may be a model of 15 GiB in an adapter's place.
+        is_adapter = path[:2] == ("spec", "adapters")
+        faulty_here = is_adapter and (loaded.document.metadata.name, folder) in faulty
+        if folder not in trees and not faulty_here:
             try:
                 trees[folder] = digest_tree(folder, stats, only=READ if folder in adapters else ())
             except TreeError as error:
@@ -181,13 +185,16 @@ def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree],
 
 
 def _judged(
-    documents: Sequence[Loaded], folders: Mapping[SourceRef, Path]
-) -> tuple[dict[Path, int], dict[tuple[str, SourceRef], str]]:
-    """The LoRA rank of each adapter, and the fetched ones that a service cannot serve. `load` has
+    manifest: Manifest, folders: Mapping[SourceRef, Path], trees: Mapping[Path, Tree]
+) -> tuple[dict[Path, int], dict[tuple[str, Path], Unfit]]:
+    """The LoRA rank of each adapter, and the adapters that a service cannot serve. `load` has
     judged the local ones, so for these this reads a cache.
     """
-    ranks, unfit = {}, {}
-    for loaded in documents:
+    said: dict[tuple[str, Path], list[str]] = {}
+    for fault in manifest.faults:
+        said.setdefault((fault.service, fault.folder), []).append(str(fault.problem))
+    ranks, refused = {}, {}
+    for loaded in manifest.documents:
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         name, environment = loaded.document.metadata.name, loaded.document.spec.environment
@@ -201,8 +208,10 @@ def _judged(
             if folder is None:
                 continue
             found = fit(folder, loaded)
-            if found.problems and ref in folders:
-                unfit[name, ref] = f"{ref} is not served: {'; '.join(found.problems)}"
-            else:
+            # Without a tree it could not be served a moment ago, when the trees were made.
+            if folder in trees and not found.problems:
                 ranks[folder] = found.rank
-    return ranks, unfit
+                continue
+            why = said.get((name, folder)) or [f"{ref} is not served: {'; '.join(found.problems)}"]
+            refused[name, folder] = unfit(loaded, "; ".join(why))
+    return ranks, refused

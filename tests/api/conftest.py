@@ -23,7 +23,7 @@ def manifest(tmp_path):
     def problems(*texts):
         files = [write(text, f"m{i or ''}.yaml") for i, text in enumerate(texts)]
         with pytest.raises(ManifestError) as caught:
-            load(files)
+            load(files).without_faults()
         return [
             str(problem._replace(file=problem.file.relative_to(tmp_path))).replace(
                 str(tmp_path), "/tmp"

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from reconciler.api.adapters import unfit
+from reconciler.api.manifest import ManifestError
 from reconciler.cli.app import run
 
 
@@ -104,6 +106,41 @@ def test_an_adapter_of_another_base_model(manifest, service):
     assert problem.startswith("m.yaml:8:15: adapter 'a' cannot be served: ")
     assert "made for another base model" in problem
     assert problem.endswith("; the model is ./models/phi")
+
+
+def test_an_adapter_that_cannot_be_served_refuses_no_document(manifest, service, capsys):
+    """The documents are taken without it, and it is named at its line; `validate` ends with 2."""
+    adapter(manifest.path / "adapters" / "a", width=32)
+    found = manifest.load(service())
+    assert [one.document.metadata.name for one in found.documents] == ["phi"]
+    (fault,) = found.faults
+    assert (fault.service, fault.folder) == ("phi", manifest.path / "adapters" / "a")
+    assert run(["validate", "-f", str(manifest.path / "m.yaml")]) == 2
+    said = capsys.readouterr()
+    assert f"{manifest.path}/m.yaml:8:15: adapter 'a' cannot be served: " in said.err
+    assert "valid" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("architecture", "takes"), [("GPT2LMHeadModel", False), ("Qwen2ForCausalLM", True)]
+)
+def test_a_model_that_takes_no_lora_at_all_is_known(manifest, service, architecture, takes):
+    """VLLM does not start for it with LoRA switched on."""
+    adapter(manifest.path / "adapters" / "a", width=32)
+    config = {"hidden_size": 16, "num_hidden_layers": 1, "architectures": [architecture]}
+    (manifest.path / "models/phi/config.json").write_text(json.dumps(config))
+    found = manifest.load(service())
+    assert found.faults
+    assert unfit(found.documents[0], "it does not fit").takes_lora is takes
+
+
+def test_all_that_is_wrong_with_a_save_is_told_at_once(manifest, service):
+    """A save that is refused for something else names the adapter too."""
+    adapter(manifest.path / "adapters" / "a", width=32)
+    more = "    - {name: b, source: ./adapters/nowhere}\n"
+    with pytest.raises(ManifestError) as refused:
+        manifest.load(service() + more)
+    assert len(refused.value.problems) == 2
 
 
 def test_a_rank_beyond_the_engine(manifest, service):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.api.adapters import Unfit
 from reconciler.api.digest import File, Tree
 from reconciler.api.hub import HubAccess, HubModel
 from reconciler.api.manifest import load
@@ -359,3 +360,41 @@ def test_a_schedule_is_a_cron_rule(tmp_path):
             "desiredReplicas": "1",
         },
     }
+
+
+ADAPTERS = "  adapters: [{name: red, source: ./red}, {name: blue, source: ./blue}]"
+
+
+def with_adapters(tmp_path, **unfit):
+    """The objects of a service with two adapters, of which some cannot be served."""
+    folders = {name: tmp_path / name for name in ("red", "blue")}
+    [folder.mkdir(exist_ok=True) for folder in folders.values()]
+    found = composed(
+        tmp_path,
+        SERVICE.format(length=1, more=ADAPTERS),
+        # A folder without a tree, as a link or a folder that holds no adapter has none.
+        trees={f: Tree("d" * 64, {}) for name, f in folders.items() if name not in unfit},
+        unfit={("phi", folders[name]): each for name, each in unfit.items()},
+    ).desired
+    return {item.key.kind: item for item in found}, [item.key.name for item in found]
+
+
+def test_an_adapter_that_cannot_be_served_is_not_published(tmp_path):
+    """The other one is, and the engine is the one that serves both, so that a repair is hot."""
+    good, _ = with_adapters(tmp_path)
+    found, names = with_adapters(tmp_path, blue=Unfit("m.yaml:5:1: it is torn"))
+    red, blue = found["AdapterCatalogue"].spec.adapters
+    assert (red.digest, red.fault) == ("d" * 64, "")
+    assert (blue.digest, blue.path, blue.fault) == ("", "", "m.yaml:5:1: it is torn")
+    assert not [name for name in names if "adapters/blue" in name]
+    assert found["ContainerApp"].spec.suffix == good["ContainerApp"].spec.suffix
+
+
+def test_a_model_that_takes_no_lora_is_started_without(tmp_path):
+    """VLLM does not start for one with LoRA switched on: then the model would not answer either."""
+    none = Unfit("vLLM has no LoRA for GPT2LMHeadModel", takes_lora=False)
+    found, _ = with_adapters(tmp_path, red=none, blue=none)
+    (container,) = found["ContainerApp"].spec.template["containers"]
+    assert "--enable-lora" not in container["args"]
+    assert "adapters" not in [mount["subPath"] for mount in container["volumeMounts"]]
+    assert [bool(one.fault) for one in found["AdapterCatalogue"].spec.adapters] == [True, True]

@@ -28,7 +28,8 @@ def with_adapter(tmp_path):
 def load_without_looking(file):
     """The documents, without a look into the adapter's folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reconciler.api.manifest.adapter_problems", lambda _: ())
+        patch.setattr("reconciler.api.manifest.adapter_faults", lambda _: ())
+        patch.setattr("reconciler.api.manifest.room_problems", lambda _: ())
         return load([file]).documents
 
 

@@ -119,8 +119,10 @@ async def test_a_canary_that_fails_is_taken_out_and_held_until_the_document_chan
     assert seen.provisional
     assert seen.poll_after
     assert seen.outputs.adapters[0].canary == TrialOutputs(TWO[0], 10)
-    await bench.report(requests=100, errors=50, age=60)
-    assert (await bench.passes())[0] == []
+    with pytest.MonkeyPatch.context() as patch:  # every report is too old
+        patch.setattr("reconciler.kinds.adapter_catalogue.STALE", timedelta(days=-1))
+        await bench.report(requests=100, errors=50)
+        assert (await bench.passes())[0] == []
     await bench.report(requests=100, errors=50)
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].held", "adapters[red].canary"]
@@ -300,3 +302,48 @@ async def test_an_order_for_what_the_document_no_longer_asks_changes_nothing(ben
     for order in (AdapterReturn("other words", 1, now), AdapterReturn(seen.outputs.asked, 9, now)):
         bench.want(back=order)
         assert (await bench.passes())[0] == []
+
+
+FAULT = "m.yaml:8:15: adapter 'blue' cannot be served: it is torn"
+
+
+async def test_an_adapter_that_was_never_served_is_left_out(bench):
+    """The others are served; `AdaptersLoaded` says what is wrong with it, and a run ends badly."""
+    red = CatalogueAdapter("red", *ONE, False, "./one")
+    blue = CatalogueAdapter("blue", "", "", True, "./two", fault=FAULT)
+    bench.want(adapters=(red, blue))
+    _, seen = await bench.passes()
+    assert [each.name for each in seen.outputs.adapters] == ["red"]
+    assert (seen.ready, seen.held, seen.failed) == (True, True, True)
+    assert (seen.reason, seen.message) == ("AdapterFailed", FAULT)
+    (mark,) = [each for each in seen.marks if each.type == "AdaptersLoaded"]
+    assert (mark.status, mark.reason, mark.message) == ("False", "AdapterFailed", FAULT)
+    bench.want(adapters=(red, replace(blue, digest=TWO[0], path=TWO[1], fault="")))
+    changed, seen = await bench.passes()
+    assert "adapters[blue].digest" in changed
+    assert (seen.held, seen.failed, len(seen.marks)) == (False, False, 1)
+
+
+async def test_an_adapter_that_was_served_keeps_its_version(bench):
+    """Nothing is written for a version that cannot be served, whatever the engine and the daemon's
+    memory; the canary of an adapter is refused alone.
+    """
+    red = CatalogueAdapter("red", *ONE, True, "./one")
+    bench.want(adapters=(red,))
+    await bench.passes()
+    await bench.report()
+    await bench.passes()
+    torn = replace(red, digest="", path="", fault=FAULT)
+    bench.want(adapters=(torn,))
+    changed, seen = await bench.passes()
+    assert changed == []
+    assert [each.digest for each in seen.outputs.adapters] == [ONE[0]]
+    assert (seen.held, seen.failed) == (True, True)
+    bench.facts.seen.clear()
+    bench.want(engine="engine2")
+    _, seen = await bench.passes()
+    assert [each.digest for each in seen.outputs.adapters] == [ONE[0]]
+    bench.want(adapters=(replace(torn, canary=CANARY),))
+    changed, seen = await bench.passes()
+    assert changed == ["adapters[red].canary"]
+    assert seen.outputs.adapters[0].digest == ONE[0]
