@@ -157,6 +157,15 @@ class Inventory:
         made = self._made.get(_normal(resource_id))
         return made is not None and self._clock() - made.at <= NEW
 
+    def holds_none(self, what: Listed, scope: str) -> bool:
+        """Whether we created `scope` a moment ago and have put none of `what` into it since."""
+        made, below = self._made.get(_normal(scope)), _normal(f"{scope}/{what.listing.path}")
+        return (
+            made is not None
+            and self.is_new(scope)
+            and not any(_within(id_, below) for id_ in made.written)
+        )
+
     def _forget(self, changed: str) -> None:
         """What lists and writes said of a resource and of all below it."""
         for id_, made in self._made.items():

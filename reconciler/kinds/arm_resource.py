@@ -260,8 +260,8 @@ class ArmResource(Generic[Spec, Next]):
         """
         if not self.name.tagged or self.name == Kind.APP:
             return
-        if self.arm.inventory.is_new(self.scope(spec)):
-            return  # nothing of ours can be in a group that we have just created
+        if self.arm.inventory.holds_none(self.name, self.scope(spec)):
+            return
         for other in await self.arm.inventory.list(self.name, self.scope(spec)):
             if (
                 self.is_ours(other, spec.environment)

@@ -128,7 +128,7 @@ class FileShare(ArmResource[ShareSpec]):
         renamed it: models, adapters and history are there, and the environment storages cannot
         follow.
         """
-        if self.arm.inventory.is_new(self.scope(spec)):
+        if self.arm.inventory.holds_none(self.name, self.scope(spec)):
             return
         for other in await self.arm.inventory.list(self.name, self.scope(spec)):
             metadata = other["properties"].get("metadata") or {}

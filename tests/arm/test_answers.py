@@ -134,6 +134,19 @@ async def test_a_new_group_is_looked_into(cache, azure):
     assert azure.paths == [ACCOUNT]
 
 
+async def test_a_new_group_holds_what_we_put_into_it(cache, clock):
+    """A document that renames a resource of a new group is told so: the old one is there."""
+    assert not cache.holds_none(Kind.WORKSPACE, GROUP)
+    cache.made(GROUP)
+    assert cache.holds_none(Kind.WORKSPACE, GROUP)
+    cache.made(WORKSPACE)
+    cache.invalidate(WORKSPACE)
+    assert not cache.holds_none(Kind.WORKSPACE, GROUP)
+    assert cache.holds_none(Kind.STORAGE_ACCOUNT, GROUP)
+    clock.now += NEW + 0.1
+    assert not cache.holds_none(Kind.STORAGE_ACCOUNT, GROUP)
+
+
 async def test_what_was_deleted_is_not_new(cache, azure):
     """Whatever is there by that name now, we did not see it begin."""
     cache.made(ACCOUNT)

@@ -4,6 +4,7 @@ of the local Azure.
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
@@ -162,9 +163,8 @@ async def test_the_plane_answers_as_azure_did(
                 {},
             )
             sent, path = body_of(exchange), f"/{account}{quote(exchange.path)}"
-            signed = key.sign(
-                exchange.method, path, exchange.query, headers_of(exchange, later), len(sent)
-            )
+            now, given = datetime.now(UTC), headers_of(exchange, later)
+            signed = key.sign(exchange.method, path, exchange.query, given, len(sent), now)
             query = f"?{urlsplit(exchange.url).query}" if exchange.query else ""
             async with http.request(
                 exchange.method, aiohttp.client.URL(f"{azure.endpoint}{path}{query}", encoded=True), headers=signed, data=sent,

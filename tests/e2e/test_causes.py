@@ -143,7 +143,7 @@ async def test_the_first_look_at_azure_waits_for_what_a_person_can_mend(stage):
     because nobody is waited for.
     """
     save(stage, "first")
-    refused = {"fault": "Forbidden", "operation": APPS, "method": "GET"}
+    refused = {"fault": "Forbidden", "operation": ENVIRONMENTS, "method": "GET"}
     script(stage, refused)
     assert "AuthorizationFailed" in stage.once(code=4, MOORAGE_OWNER="first").stderr
     with stage.watching(MOORAGE_OWNER="first") as up:

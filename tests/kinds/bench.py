@@ -96,7 +96,9 @@ class Bench:
 
     async def look(self, item):
         """Look past every cache."""
-        self.daemon.arm.inventory._entries.clear()
+        inventory = self.daemon.arm.inventory
+        for known in (inventory._entries, inventory._answers, inventory._made, inventory._missing):
+            known.clear()
         self.daemon.kinds["PublishedFolder"]._looks.clear()
         return await self.daemon.kinds[item.key.kind].observe(item, self.facts)
 

@@ -96,6 +96,7 @@ def _spec(name):
         name=name,
         resource_group="rg",
         engine=None,
+        template={"scale": {}},
         revision=f"{name}--one",
         serves_model=False,
         scales_to_zero=False,

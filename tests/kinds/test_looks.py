@@ -48,6 +48,7 @@ class Place:
             name=service,
             resource_group="rg",
             engine="e",
+            template={"scale": {}},
             revision="phi--one",
             serves_model=False,
             scales_to_zero=False,
