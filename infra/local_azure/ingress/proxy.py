@@ -35,6 +35,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _READ_AHEAD = 512 * 1024
+_AGAIN_S = 0.5  # before a replica that did not take a request is asked again
 _BODILESS = (204, 304)
 _AFFINITY = "acaAffinity"
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
@@ -153,8 +154,11 @@ class _Exchange:
                     return min(ready, key=lambda replica: (replica.in_flight, random.random()))
                 if not self._revision.hold:
                     raise NoReplicaError
-                await self._table.wait_for_change()
-                # A replica that refused a moment ago may listen by now.
+                # A replica that refused a moment ago may listen soon, and a start that is quicker
+                # than the scheduler's pass changes no table.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN_S if self._refused else None):
+                        await self._table.wait_for_change()
                 self._refused.clear()
         finally:
             self._revision.waiting -= 1

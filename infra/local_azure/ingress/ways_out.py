@@ -8,14 +8,14 @@ ingress listens on that socket: what connects to it has reached the app, with no
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-
-from infra.local_azure.runtime.shim_client import ShimGoneError
+from contextlib import suppress
 
 from .table import Table
 from .upstream import Upstream
 
 MOST = 512  # sockets, of all replicas together; with more of them no replica reaches an app
 _BACKLOG = 128
+_AGAIN_S = 1.0  # before a way that could not be opened is tried again
 Greet = Callable[[int, socket.socket], Awaitable[None]]
 
 
@@ -50,17 +50,17 @@ class WaysOut:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self, replica: Upstream, port: int) -> None:
-        try:
-            inside = await replica.bare_socket()
-        except (ShimGoneError, OSError):
-            return  # the replica is going: the next table does not name it
-        with inside:
-            try:
+        """Until cancelled, because nothing else opens a way that could not be opened: a busy shim
+        did not answer in time, or the container itself listens there.
+        """
+        while not replica.gone:
+            with suppress(OSError), await replica.bare_socket() as inside:
+                # A container that was started again left connections that have the port still.
+                inside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 inside.bind(("127.0.0.1", port))
-            except OSError:
-                return  # the container itself listens there
-            inside.listen(_BACKLOG)
-            await self._accept(inside, port)
+                inside.listen(_BACKLOG)
+                await self._accept(inside, port)
+            await asyncio.sleep(_AGAIN_S)
 
     async def _accept(self, inside: socket.socket, port: int) -> None:
         loop = asyncio.get_running_loop()

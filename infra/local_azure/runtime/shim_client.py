@@ -46,7 +46,11 @@ class ShimClient:
         loop = asyncio.get_running_loop()
         self._socket = _connect(self._path)
         loop.add_reader(self._socket, self._read)
-        state: dict[str, Any] = await self.request("watch" if self._on_state else "state")
+        try:
+            state: dict[str, Any] = await self.request("watch" if self._on_state else "state")
+        except ShimGoneError:
+            self._disconnect()  # the next call connects anew
+            raise
         return state
 
     async def request(self, op: str, **arguments: Any) -> Any:
@@ -112,6 +116,13 @@ class ShimClient:
     def _end(self) -> None:
         if self._socket is None:
             return
+        self._disconnect()
+        if self._on_gone:
+            self._on_gone()
+
+    def _disconnect(self) -> None:
+        if self._socket is None:
+            return
         with suppress(RuntimeError):  # the loop may be closed already
             asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
@@ -122,8 +133,6 @@ class ShimClient:
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ShimGoneError(f"the shim behind {self._path} ended"))
-        if self._on_gone:
-            self._on_gone()
 
 
 def _connect(path: Path) -> socket.socket:
