@@ -22,6 +22,7 @@ from reconciler.cli.exits import Exit
 from reconciler.cli.layout import fit, hang, width_of
 from reconciler.cli.ready import ready_block
 from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
+from reconciler.engine.outage import OUTAGE
 from reconciler.engine.record import Phase
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Narrator:
         self._said: dict[ObjectKey, str] = {}
         self._begun: dict[ObjectKey, Cause | None] = {}  # the write that was told last
         self._told: deque[str] = deque(maxlen=TOLD)
+        self._unanswered: set[ObjectKey] = set()  # Azure did not answer their last request
+        self._silent = 0.0  # since when it does not
         self._status = self.console.status("")
         self._last: dict[ObjectKey, float] = {}
         self._since: dict[ObjectKey, float] = {}
@@ -111,6 +114,10 @@ class Narrator:
 
     def saw(self, key: ObjectKey, outcome: Outcome, _took: float) -> None:
         """A reconcile pass over one object has ended."""
+        if outcome.reason in OUTAGE and outcome.event is None:
+            self._outage(key, outcome)
+            return
+        self._answered(key)
         if outcome.event is not None:
             self._changed = self._changed or time.monotonic()
             self._line(
@@ -126,6 +133,25 @@ class Narrator:
             self._waits(key, outcome.message, told=told)
         elif outcome.phase in ENDED:
             self._said.pop(key, None)  # what comes after it is news, also in the same words
+
+    def _outage(self, key: ObjectKey, outcome: Outcome) -> None:
+        """Azure does not answer: told once, although the words change (a reset, a timeout) and many
+        objects need an answer.
+        """
+        if not self._unanswered:
+            self._silent = time.monotonic()
+            self._line(key, f"{outcome.reason}: {outcome.message}", "red")
+        self._unanswered.add(key)
+
+    def _answered(self, key: ObjectKey) -> None:
+        """Azure answers again once no object waits for an answer."""
+        if key not in self._unanswered:
+            return
+        self._unanswered.discard(key)
+        self._unanswered &= {record.key for record in self.daemon.controller.records()}
+        if not self._unanswered:
+            took = time.monotonic() - self._silent
+            self._line(self.settings.target_title, f"answers again, after {took:.0f} s", "")
 
     def ready(self, code: int) -> None:
         self._status.stop()

@@ -30,6 +30,7 @@ from reconciler.engine.external import (
     ObjectKey,
 )
 from reconciler.engine.ledger import Ledger
+from reconciler.engine.outage import Outage
 from reconciler.engine.plan import PlanLine, plan
 from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.reconcile import Reconciler
@@ -68,7 +69,7 @@ class Controller:
         self._kinds = {kind.name: kind for kind in kinds}
         self._pacing = pacing or Pacing()
         self._backoff = backoff or Backoff()
-        self._queue = WorkQueue()
+        self._queue, self._outage = WorkQueue(), Outage()
         self._ledger = Ledger(store, clock or SystemClock(), self._identify)
         self._summary = Summary(self._ledger, self._pacing)
         self._writer = Writer(self._kinds, self._ledger, self._pacing, why_not)
@@ -231,6 +232,7 @@ class Controller:
         item = gone or self._ledger.desired.get(key)
         if item is None:
             self._backoff.forget(key)
+            self.trigger(self._outage.saw(key, None, asked=False), Priority.CROWD)
             return
         with structlog.contextvars.bound_contextvars(
             reconcile_id=uuid.uuid4().hex[:12], kind=key.kind, name=key.name
@@ -239,8 +241,11 @@ class Controller:
                 delete(self._writer, item) if isinstance(item, Gone) else self._reconciler.run(item)
             )
             wake, readers = self._conclusion.conclude(item, outcome)
+            asked = outcome.phase is not Phase.WAITING
+            answered = self._outage.saw(key, outcome.reason, asked=asked)
             self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
         self._wake(wake)
+        self.trigger(answered, Priority.CROWD)
         for reader in readers:
             # Not at once: two objects that read each other must not chase each other.
             self._queue.add_after(reader, self._pacing.fastest)
@@ -264,7 +269,7 @@ class Controller:
     def _schedule(self, key: ObjectKey, outcome: Outcome) -> float | None:
         """Set when the key is due again. Returns the seconds until then, None for the resync."""
         if outcome.backoff:
-            delay = self._backoff.delay(key)
+            delay = self._outage.delay(key, self._backoff.delay(key))
             self._queue.add_after(key, delay, hold=True)
             return delay
         # Every other outcome, waiting included, ends a series of failures.

@@ -76,6 +76,31 @@ def passes(narrator, *outcomes):
         narrator.saw(key, Outcome(phase, message=message), 0.0)
 
 
+def test_an_outage_and_its_end_are_told_once(capsys):
+    """Whatever its words are (a reset, a timeout), however many objects need an answer, and however
+    often they ask; an object that is not wanted any more does not keep it open.
+    """
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    app, share, gone = (ObjectKey("ContainerApp", name) for name in ("web", "share", "gone"))
+    records = [SimpleNamespace(key=app), SimpleNamespace(key=share)]
+    narrator.daemon = SimpleNamespace(controller=SimpleNamespace(records=lambda: records))
+    for _ in range(2):
+        for text in ("the connection was reset", "no answer within 30 s") * 3:
+            for key in (app, share, gone):
+                outcome = Outcome(Phase.RETRYING, Reason.AZURE_UNREACHABLE, text, backoff=True)
+                narrator.saw(key, outcome, 0.0)
+        waits = Outcome(Phase.WAITING, Reason.AZURE_UNREACHABLE, "the lease is not held")
+        narrator.saw(app, waits, 0.0)
+        for key in (app, share):
+            narrator.saw(key, Outcome(Phase.READY), 0.0)
+    said = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    told = [
+        f"{app}  AzureUnreachable: the connection was reset",
+        "local Azure  answers again, after 0 s",
+    ]
+    assert said == told * 2
+
+
 def test_a_pipe_gets_each_wait_once(capsys):
     """Another pass between two looks, another object's line, and the progress of an upload repeat
     nothing; what begins again after all was ready is said again.

@@ -235,7 +235,7 @@ async def test_blindness_makes_ready_unknown(harness):
     async with harness.running(harness.thing("app", size=1)) as controller:
         await controller.settled()
         harness.kind.errors["observe"] = [
-            TransportFailed(Reason.AZURE_UNREACHABLE, "down") for _ in range(12)
+            TransportFailed(Reason.AZURE_UNREACHABLE, "down") for _ in range(50)
         ]
         await asyncio.sleep(100)
         assert harness.condition(controller, "Ready")[0] == "True"
