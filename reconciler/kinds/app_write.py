@@ -5,7 +5,7 @@ fields that a plan shows. Pure; container_app.py sends it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -218,11 +218,19 @@ def _step_changes(
     )
 
 
+def is_refused(found: Mapping[str, Any], revisions: Collection[str]) -> bool:
+    """Whether Azure made none of these `revisions` of the template that the app has."""
+    suffix = (found["properties"].get("template") or {}).get("revisionSuffix")
+    return bool(suffix) and f"{found['name']}--{suffix}" not in revisions
+
+
 def why_again(found: Mapping[str, Any], wanted: Revision | None) -> str:
     """Why a template that Azure has already becomes one more revision."""
+    latest = str(found["properties"].get("latestRevisionName") or "")
+    if wanted is None and is_refused(found, (latest,)):
+        return "new revision: Azure refused the last one with this template"
     if wanted is not None:
         return "new revision: the last one with this template was given up"
-    latest = str(found["properties"].get("latestRevisionName") or "")
     if not _OURS.fullmatch(latest.rpartition("--")[2]):
         return "new revision: the present one is the same, but somebody else made it"
     return "new revision"  # the profile, or a secret that it reads, is another

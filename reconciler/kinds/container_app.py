@@ -39,6 +39,7 @@ from reconciler.kinds import (
     app_body,
     app_secrets,
     app_write,
+    good_template,
     rollout,
     template_rules,
 )
@@ -285,7 +286,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             if marks := noted(existing, weights, step.revisions[0], now):
                 patch["tags"] = marks
         if step.action is not Action.WRITE:
-            return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
+            found = await self._there(spec)
+            return Wrote(told, await good_template.patch_app(self.arm, found, patch, spec))
         self.trials.writes(spec)
         try:
             return Wrote(told, await apps.patch_app(self.arm, group, name, patch))
@@ -313,8 +315,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             body = {"tags": tags.merged(existing, {tags.HELD: hold.text})}
             told = f"roll back to revision {hold.serves}: {step.message}"
         trouble = Reason.ROLLED_BACK if step.action is Action.HOLD else None
-        operation = await apps.patch_app(self.arm, spec.resource_group, spec.name, body)
-        return Wrote(told, operation, trouble)
+        return Wrote(told, await good_template.patch_app(self.arm, found, body, spec), trouble)
 
     async def _there(self, spec: ContainerAppSpec) -> Mapping[str, Any]:
         found = await self.arm.inventory.get(self.name, self.scope(spec), spec.name)
@@ -332,10 +333,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if not tags.is_adopted(found):
             return await super().delete(identity)
         body = {"tags": tags.released(found["tags"])}
-        group = ids.part(identity.id, "resourceGroups")
-        return Wrote(
-            f"release container app {name}", await apps.patch_app(self.arm, group, name, body)
-        )
+        operation = await good_template.patch_app(self.arm, found, body)
+        return Wrote(f"release container app {name}", operation)
 
     async def remove(self, identity: Identity, found: Mapping[str, Any]) -> Operation | None:
         group = ids.part(identity.id, "resourceGroups")

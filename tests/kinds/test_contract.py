@@ -14,10 +14,11 @@ import pytest
 from reconciler.api.resources import (
     ShareRef,
 )
-from reconciler.arm import files
+from reconciler.arm import apps, files
 from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Observation
 from reconciler.engine.facts import View
+from reconciler.kinds import app_body, good_template
 from tests.e2e.ground import is_write
 from tests.kinds.bench import BY_HAND, CHANGED, FIRST, KINDS, bench_of, every_kind, is_done
 from tests.kinds.bench import hub as hub  # noqa: PLC0414 - fixtures
@@ -225,6 +226,42 @@ async def lose_the_model(bench, item):
 
 # What no edit can change: it is another object then, or only Azure knows it.
 DISTURB = {"EnvironmentStorage": rotate_key, "PublishedFolder": lose_a_file, "Job": lose_the_model}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["asked for", "serving"])
+async def test_a_write_after_a_refused_template_ends_well(changed, known):
+    """The app keeps what Azure refused, and each later write without a template would end with that
+    refusal: it takes the template of a revision along, which makes no revision.
+    """
+    target, item = changed.of("ContainerApp")
+    spec, arm = item.spec, changed.daemon.arm
+    refused = app_body.revision(spec) | {"revisionSuffix": f"refused-{known}".lower()}
+    refused["containers"] = [{**each, "image": "nobody/none:1"} for each in refused["containers"]]
+
+    async def sent(call):
+        operation = await call
+        async with asyncio.timeout(30):
+            while not (progress := await target.poll(target.identify(item), operation.token)).done:
+                await asyncio.sleep(0.05)
+        return progress.error
+
+    async def seen():
+        arm.inventory._entries.clear()
+        listed = await apps.list_revisions(arm, spec.resource_group, spec.name)
+        return await target._there(spec), [each["name"] for each in listed]
+
+    _, before = await seen()
+    body = {"properties": {"template": refused}}
+    error = await sent(apps.patch_app(arm, spec.resource_group, spec.name, body))
+    assert error.reason == "ImageNotFound"
+    found, _ = await seen()
+    tagged = {"tags": found["tags"]}
+    asked = good_template.patch_app(arm, found, tagged, spec if known else None)
+    assert await sent(asked) is None
+    found, after = await seen()
+    assert after == before
+    assert found["properties"]["provisioningState"] == "Succeeded"
+    assert found["properties"]["template"]["revisionSuffix"] == spec.suffix
 
 
 @pytest.mark.parametrize("kind", reversed(KINDS))

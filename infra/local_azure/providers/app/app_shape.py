@@ -48,8 +48,17 @@ def template(sent: Body | None, *, fill: bool) -> Body:
 
 
 def substance(filled: Body, profile: str | None) -> Body:
-    """What makes a revision: the filled template without its suffix, and the profile it runs on."""
-    return {**filled, "revisionSuffix": "", "workloadProfileName": profile}
+    """What makes a revision: the filled template without its suffix, and the profile it runs on. An
+    empty list of a container's is as good as none: Azure shows neither.
+    """
+    containers = {
+        kind: [
+            {name: value for name, value in entry.items() if value not in (None, "", [])}
+            for entry in filled[kind] or []
+        ]
+        for kind in ("containers", "initContainers")
+    }
+    return {**filled, **containers, "revisionSuffix": "", "workloadProfileName": profile}
 
 
 def secrets(sent: Body | None) -> list[Body]:
