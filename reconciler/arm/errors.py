@@ -204,8 +204,9 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
+        # Nobody knows for how long, so a command that runs once ends, as without a quota.
         Rule(
-            SlowRetry,
+            WaitingForHuman,
             "Azure has no room for this in the region now: wait, or choose another location.",
         ),
     ),

@@ -9,7 +9,7 @@ ReconcileError(reason, message)
     SlowRetry               a person or the platform must change something first, but look again
                             now and then
   NotReadyYet               a reference or an operation is not there yet: waiting, not failing
-  WaitingForHuman           quota, role, lock, policy or an approval
+  WaitingForHuman           quota, capacity, role, lock, policy or an approval
   TerminalError             an edit is needed; without one it is tried again every few minutes
     DecidedElsewhere        what the document names is missing or taken, which others may change:
                             tried again every minute
@@ -65,7 +65,7 @@ class Busy(RetryableError):
 
 
 class SlowRetry(RetryableError):
-    """Retried at the slowest pace (locks, capacity)."""
+    """Retried at the slowest pace: Azure changes its mind later."""
 
 
 class NotReadyYet(ReconcileError):

@@ -35,7 +35,7 @@ NAMED = [
     ("environment Failed", "ManagedEnvironmentUpgradeError", "SlowRetry", "Wait"),
     ("share full", "ShareSizeLimitReached", "WaitingForHuman", "quotaGiB"),
     ("shared keys", "KeyBasedAuthenticationNotPermitted", "WaitingForHuman", "shared key access"),
-    ("no capacity", "SkuNotAvailable", "SlowRetry", "another location"),
+    ("no capacity", "SkuNotAvailable", "WaitingForHuman", "another location"),
     ("image", "ImageNotFound", "", "push the image"),
     ("registry", "RegistryDenied", "", "right to pull"),
     ("share unreachable", "AzureUnreachable", "", "check the network"),

@@ -24,7 +24,7 @@ def test_every_reason_has_a_meaning_and_a_remedy(reason, capsys):
         ("notleader", "NotLeader: another daemon holds"),
         ("ScopeLocked", "Azure:ScopeLocked: Azure's own code; the loop waits for a person"),
         ("Azure:SubscriptionConsumptionQuotaReached", "Ask for a higher quota"),
-        ("ManagedEnvironmentCapacityHeavyUsageError", "tries again every minute"),
+        ("ManagedEnvironmentCapacityHeavyUsageError", "waits for a person, and looks again every"),
     ],
     ids=["any case", "without the prefix", "a quota of any name", "a region without capacity"],
 )
