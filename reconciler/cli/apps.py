@@ -36,9 +36,11 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
     for each in found:
         return str(each.resource["id"]).split("/")[4], dict(each.resource)
     names = ", ".join(sorted(str(each.resource["name"]) for each in apps)) or "none"
+    # Another set may have one of this name.
+    place = "" if ownership is None else "in these documents "
     raise CommandError(
-        f"There is no service {service!r} on the {arm.settings.target_title}; services there:"
-        f" {names}."
+        f"There is no service {service!r} {place}on the {arm.settings.target_title}; services"
+        f" there: {names}."
     )
 
 

@@ -99,7 +99,9 @@ def _document(store: Store | None, service: str, title: str) -> dict[str, Any]:
     if found is None:
         names = ", ".join(each["name"] for each in services) or "none"
         names += "".join(f"; gateway: {each['name']}" for each in gateways)
-        raise CommandError(f"There is no service {service!r} on the {title}; services: {names}.")
+        raise CommandError(
+            f"There is no service {service!r} in these documents on the {title}; services: {names}."
+        )
     if not found["endpoint"]:
         raise CommandError(f"{service} has no endpoint yet; `moorage status` says what it lacks.")
     if found in gateways and not found["models"]:

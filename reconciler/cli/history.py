@@ -101,5 +101,7 @@ def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
     record = next((r for r in records if (r.key.kind, r.key.name) == (Kind.APP, service)), None)
     app = AppOutputs.load(record.outputs) if record and record.exists else None
     if app is None or not app.arm.revisions:
-        raise CommandError(f"No service {service!r} has been observed on the {title}.")
+        raise CommandError(
+            f"No service {service!r} of these documents has been observed on the {title}."
+        )
     return app

@@ -55,7 +55,9 @@ def open_page(
     store, title, folder = open_store(target, state_dir)
     if service and service not in _services(store):
         names = ", ".join(_services(store)) or "none"
-        raise CommandError(f"There is no service {service!r} on the {title}; services: {names}.")
+        raise CommandError(
+            f"There is no service {service!r} in these documents on the {title}; services: {names}."
+        )
     address = _portal(store, service, title) if portal else _page(folder, service)
     if as_json:
         print_value("Page", {"address": address}, Subject(title, set_in(store)))

@@ -130,5 +130,7 @@ def _ref(store: Store | None, document: str, title: str) -> DocumentRef:
         raise CommandError(f"{document} is {' and '.join(map(str, matching))}: say which.")
     if not matching:
         names = ", ".join(map(str, found)) or "none"
-        raise CommandError(f"There is no document {document!r} on the {title}; documents: {names}.")
+        raise CommandError(
+            f"There is no document {document!r} in this set on the {title}; documents: {names}."
+        )
     return matching[0]

@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.api import versions
 from reconciler.api.conditions import Status
+from reconciler.api.decided import WAY_OUT
 from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, jobs
@@ -80,6 +81,7 @@ class Causes:
             if not seen.proven and seen.wanted is not None and seen.wanted.failed:
                 words = await self.of_failure("", spec, found, seen)
                 message = f"{message}. {words}. {meanwhile(spec, seen)}"
+                message += f". {WAY_OUT}" if held.by_person else ""
             return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
         if verdict.failed:
             return Tale(Reason.REVISION_FAILED, f"{verdict.failed}. {meanwhile(spec, seen)}")

@@ -160,10 +160,19 @@ class History:
     def held(self) -> str:
         """Why something else serves than the document asks for; empty where that serves."""
         if self.app.held is not None:
-            return f"{self.app.asked_revision} does not serve: {self.app.held}"
+            return f"{self._asked_does}: {self.app.held}"
         if self.catalogue is None or not self.catalogue.held:
             return ""
         return "earlier adapters serve: `moorage rollback` asked for them"
+
+    @property
+    def _asked_does(self) -> str:
+        """What the revision does that a rollback refuses: it serves until another one can."""
+        name = self.app.asked_revision
+        found = next((each for each in self.app.arm.revisions if each.name == name), None)
+        if found is None or not found.serving or not found.weight:
+            return f"{name} does not serve"
+        return f"{name} has {found.weight} % of the traffic until another revision serves"
 
     def decision(self, to: Generation) -> Return:
         """The order by which generation `to` serves again; an empty one for what the document asks
@@ -192,6 +201,8 @@ class History:
         """What a revision with these adapters does now."""
         serves = revision.weight and revision.active and newest
         said = [f"{revision.weight} % of the traffic"] if serves else []
+        if newest and has_failed(revision.running, revision.health):
+            said.append("failed")
         if revision.name == self.app.asked_revision and adapters == self._documented:
             said.append("the document asks for it")
             if self.held:

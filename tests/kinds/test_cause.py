@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from reconciler.api.decided import WAY_OUT, is_decided
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.kinds.cause import LONGEST, Causes, plain
@@ -57,6 +58,9 @@ async def test_a_rollback_that_cannot_start_says_why():
         "`moorage rollback` asked for it; revision web--r1 is to serve again until"
     )
     assert "Azure's last events: no such storage" in found.message
+    assert found.message.endswith(WAY_OUT)
+    assert not is_decided(found.reason, found.message), "somebody has to mend it"
+    assert is_decided(found.reason, found.message.removesuffix(WAY_OUT))
 
 
 def test_a_hold_keeps_what_names_the_fault():

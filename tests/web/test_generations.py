@@ -1,5 +1,7 @@
 """The generations of a service: revisions and adapters together, under numbers that stay."""
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.api.outputs import (
@@ -92,6 +94,33 @@ def test_what_a_person_went_back_to_is_the_newest_generation():
         (5, "phi--r2", "the document asks for it, held"),
     ]
     assert found.held
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (revision("phi--r2", 20, 100), "phi--r2 has 100 % of the traffic until another revision"),
+        (revision("phi--r2", 20), "phi--r2 does not serve: "),
+        (replace(revision("phi--r2", 20, 100), health="Unhealthy"), "phi--r2 does not serve: "),
+    ],
+    ids=["until another one can", "refused", "fails"],
+)
+def test_what_the_refused_revision_does_is_said_as_it_is(asked, said):
+    """A rollback to a revision that is still starting takes no traffic from the other one."""
+    app = AppOutputs(arm=ArmView((R1, asked)), asked_revision="phi--r2", held="it was asked for")
+    assert History(app).held.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("running", "health", "state"),
+    [("Failed", "Unhealthy", "failed"), ("ActivationFailed", "None", "failed"),
+     ("Stopped", "Healthy", "")],
+)  # fmt: skip
+def test_a_revision_that_failed_says_so_also_when_it_is_inactive(running, health, state):
+    """Otherwise nothing tells it from one to which a person can go back."""
+    failed = replace(R1, active=False, running=running, health=health)
+    row = History(AppOutputs(arm=ArmView((failed, R2)), asked_revision="phi--r2")).rows[1]
+    assert (row.state, row.failed) == (state, bool(state))
 
 
 def test_a_service_without_a_model_counts_its_revisions():
