@@ -324,10 +324,7 @@ def earlier(report: ReplicaReport, by: timedelta) -> ReplicaReport:
     """The report with all its times moved, from a clock that is ahead of its reader's to that."""
 
     def moved(value: datetime | None) -> datetime | None:
-        try:
-            return None if value is None else value - by
-        except OverflowError:
-            return report.heartbeat - by
+        return earlier_time(value, by, report.heartbeat)
 
     def adapter(one: AdapterReport) -> AdapterReport:
         canary = one.canary
@@ -338,6 +335,14 @@ def earlier(report: ReplicaReport, by: timedelta) -> ReplicaReport:
     times = ("started_at", "heartbeat", "ready_at")
     changed = {name: moved(getattr(report, name)) for name in times}
     return report.model_copy(update={**changed, "adapters": tuple(map(adapter, report.adapters))})
+
+
+def earlier_time(value: datetime | None, by: timedelta, heartbeat: datetime) -> datetime | None:
+    """`value` less `by`; a time that no calendar has becomes that of the heartbeat."""
+    try:
+        return None if value is None else value - by
+    except OverflowError:
+        return heartbeat - by
 
 
 def sealed(kind: str, body: object) -> bytes:

@@ -98,14 +98,22 @@ async def read(share: Share, path: str, most: int | None = None) -> bytes | None
     """The content of a small file, None if it is not there. A longer one is cut after `most` + 1
     bytes, which no reader takes.
     """
+    found = await read_with_time(share, path, most)
+    return found and found[0]
 
-    async def downloaded(client: ShareClient) -> bytes | None:
+
+async def read_with_time(
+    share: Share, path: str, most: int | None = None
+) -> tuple[bytes, datetime] | None:
+    """As `read`, with the share's time of the last write."""
+
+    async def downloaded(client: ShareClient) -> tuple[bytes, datetime] | None:
         file = client.get_file_client(path)
         try:
             content = await file.download_file()
             if most is not None and content.size > most:
                 content = await file.download_file(offset=0, length=most + 1)
-            return await content.readall()
+            return await content.readall(), content.properties["last_modified"]
         except HttpResponseError as error:
             if error.status_code != 404 or _code(error) == "ShareNotFound":
                 raise

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
-from reconciler.kinds.reports import STALE
+from reconciler.kinds.reports import AGREEING, STALE
 from reconciler.kinds.shares import Shares
-from serving.gateway.routes import GatewayState, RoutedState
+from serving.gateway.routes import GatewayState, RoutedState, in_time_of_reader
 from serving.untrusted import UntrustedError, parse
 
 LONGEST = 2 << 20  # bytes of one state; a thousand services are a tenth of that
@@ -34,17 +34,23 @@ class GatewayStates:
         found: list[GatewayState | None] = []
         for replica in replicas[:MOST]:
             path = f"{folder}/usage/{replica}/state.json"
-            found.append(state_of(await files.read(opened, path, LONGEST) or b"", replica, now))
+            data, written = await files.read_with_time(opened, path, LONGEST) or (b"", now)
+            found.append(state_of(data, replica, written, now))
         return tuple(filter(None, found))
 
 
-def state_of(data: bytes, replica: str, now: datetime) -> GatewayState | None:
-    """The state in `data`; None where it cannot be read, is another replica's or is stale."""
+def state_of(data: bytes, replica: str, written: datetime, now: datetime) -> GatewayState | None:
+    """The state in `data`; None where it cannot be read, is another replica's or is stale. Both
+    times are the share's, because the replica's own clock may be wrong.
+    """
     try:
         state = GatewayState.model_validate(parse(data, LONGEST))
     except (UntrustedError, ValidationError):
         return None
-    return state if state.replica == replica and now - state.heartbeat < STALE else None
+    if state.replica != replica or now - written >= STALE:
+        return None
+    ahead = state.heartbeat - written
+    return state if abs(ahead) < AGREEING else in_time_of_reader(state, ahead)
 
 
 def merged(states: Iterable[GatewayState]) -> tuple[RoutedState, ...]:

@@ -20,7 +20,7 @@ from serving.untrusted import UntrustedError, parse
 
 STALE = timedelta(seconds=45)  # a report older than that is silence
 MOST = 500  # reports of one engine that are read, the latest
-_AGREEING = timedelta(seconds=15)  # a report is written as fast as the share takes it
+AGREEING = timedelta(seconds=15)  # a report is written as fast as the share takes it
 LONGEST = 2 << 20  # bytes of one; a hundred adapters with long errors are half of that
 
 
@@ -77,7 +77,7 @@ async def _report(share: Share, path: str, entry: Entry) -> ReplicaReport:
         return _unreadable(name, written, str(error))
     # A replica whose clock is wrong would be stale at once, or never.
     ahead = report.heartbeat - written
-    return report if abs(ahead) < _AGREEING else earlier(report, ahead)
+    return report if abs(ahead) < AGREEING else earlier(report, ahead)
 
 
 def _unreadable(name: str, written: datetime, why: str) -> ReplicaReport:

@@ -94,16 +94,21 @@ class Records:
         return max(1, count)
 
     def learned(self) -> tuple[LearnedStart, ...]:
-        """What the newest of all replicas' states has learned: a new revision goes on from it."""
-        states = []
+        """What the newest of all replicas' states has learned, by the share's times: a new revision
+        goes on from it.
+        """
+        newest = float("-inf")
+        learned: tuple[LearnedStart, ...] = ()
         try:
             folders = list(self._all.iterdir())
         except OSError:
             return ()
         for folder in folders:
             try:
-                states.append(GatewayState.model_validate(parse(read(folder / STATE))))
+                written = (folder / STATE).stat().st_mtime
+                state = GatewayState.model_validate(parse(read(folder / STATE)))
             except (OSError, ValueError, ValidationError):
                 continue
-        newest = max(states, key=lambda state: state.heartbeat, default=None)
-        return newest.learned if newest else ()
+            if written > newest:
+                newest, learned = written, state.learned
+        return learned

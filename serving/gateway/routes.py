@@ -8,6 +8,7 @@ so it is pure: no I/O.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field
@@ -20,6 +21,7 @@ from serving.catalogue import (
     Seconds,
     Stage,
     Text,
+    earlier_time,
     sealed,
     unsealed,
 )
@@ -189,6 +191,15 @@ class GatewayState(Contract):
     generation: int | None = None
     services: tuple[RoutedState, ...] = ()
     learned: tuple[LearnedStart, ...] = ()
+
+
+def in_time_of_reader(state: GatewayState, ahead: timedelta) -> GatewayState:
+    """The state with all its times moved, from a clock that is `ahead` of its reader's to that."""
+    services = tuple(
+        one.model_copy(update={"started_at": earlier_time(one.started_at, ahead, state.heartbeat)})
+        for one in state.services
+    )
+    return state.model_copy(update={"heartbeat": state.heartbeat - ahead, "services": services})
 
 
 class UsageLine(Contract):

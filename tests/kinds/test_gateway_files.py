@@ -30,13 +30,13 @@ def dumped(value):
 def test_a_fresh_state_of_the_replica_itself_counts():
     """One that is stale, another replica's, cut, nested or too long says nothing."""
     mine = state(phi=("asleep", 0))
-    assert state_of(dumped(mine), "a", NOW) == mine
-    assert state_of(dumped(mine), "b", NOW) is None
-    assert state_of(dumped(state(age=60, phi=("asleep", 0))), "a", NOW) is None
-    assert state_of(dumped(mine)[:-5], "a", NOW) is None
-    assert state_of(b"[" * 100_000, "a", NOW) is None
-    assert state_of(b"", "a", NOW) is None
-    assert state_of(dumped(mine) + b" " * (3 << 20), "a", NOW) is None
+    assert state_of(dumped(mine), "a", NOW, NOW) == mine
+    assert state_of(dumped(mine), "b", NOW, NOW) is None
+    assert state_of(dumped(mine), "a", NOW - timedelta(seconds=60), NOW) is None
+    assert state_of(dumped(mine)[:-5], "a", NOW, NOW) is None
+    assert state_of(b"[" * 100_000, "a", NOW, NOW) is None
+    assert state_of(b"", "a", NOW, NOW) is None
+    assert state_of(dumped(mine) + b" " * (3 << 20), "a", NOW, NOW) is None
 
 
 def test_of_several_replicas_the_most_awake_counts_and_held_requests_add_up():

@@ -1,8 +1,9 @@
 """What was used is counted once, whatever is cut, killed or full."""
 
 import json
+import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -110,14 +111,18 @@ def test_a_line_that_a_crash_cut_spoils_no_other(tmp_path):
 
 
 def test_a_new_revision_goes_on_with_what_was_learned(tmp_path):
-    """The newest state of any replica is read; one that cannot be read is passed over."""
+    """The state that was written last is read, whatever time the replica's clock had; one that
+    cannot be read is passed over.
+    """
     for number, seconds in ((1, 100), (2, 200)):
         learned = LearnedStart(
             name="phi", starts=(StartSeen(seconds=seconds, told=1, published=1),)
         )
-        heartbeat = NOON.replace(minute=number)
+        heartbeat = NOON - timedelta(hours=number)
         state = GatewayState(replica=f"gw-{number}", heartbeat=heartbeat, learned=(learned,))
         Records(tmp_path, f"gw-{number}").save(state)
+        written = NOON.timestamp() + number
+        os.utime(tmp_path / "usage" / f"gw-{number}" / "state.json", (written, written))
     (tmp_path / "usage" / "gw-3").mkdir()
     (tmp_path / "usage" / "gw-3" / "state.json").write_bytes(b"[" * 100_000)
     (tmp_path / "usage" / "stray").write_bytes(b"")
