@@ -53,7 +53,7 @@ def test_the_address_is_that_of_the_running_daemon(state, capsys):
         (None, False, [], "No daemon runs"),
         (None, True, [], "serves no page"),
         ("{", True, [], "serves no page"),
-        (None, True, ["nope"], "There is no service 'nope'"),
+        (None, True, ["nope"], "There is no service 'nope' in these documents"),
         (None, True, ["phi", "--portal"], "has no portal"),
     ],
 )

@@ -1,5 +1,5 @@
-"""How a replica reaches apps from inside, without a network namespace: real sockets of this
-machine, and a shim that the test plays.
+"""How a replica reaches apps from inside, and how the ingress reaches it, without a network
+namespace: real sockets of this machine, and a shim that the test plays.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from infra.local_azure.ingress import ways_out
+from infra.local_azure.ingress import proxy, ways_out
+from infra.local_azure.ingress.table import App, Revision, Table
 from infra.local_azure.ingress.ways_out import WaysOut
 from infra.local_azure.runtime.shim_client import ShimClient, ShimGoneError
 
@@ -119,3 +120,17 @@ async def test_a_shim_that_does_not_answer_is_connected_to_anew(tmp_path, monkey
             assert await asked == {"phase": "Running"}
             assert not gone
             client.close()
+
+
+async def test_a_replica_that_refused_is_asked_again_although_no_table_changes(monkeypatch):
+    """A container that is back within one pass of the scheduler changes none: a request that is
+    held for it would wait for its whole time.
+    """
+    monkeypatch.setattr(proxy, "_AGAIN_S", 0.05)
+    replica = SimpleNamespace(name="phi-1", gone=False, in_flight=0)
+    revision = Revision("phi--one", hold=True, replicas=[replica])
+    exchange = proxy._Exchange(Table(), App("phi", 1), revision, None, cut=False)
+    exchange._refused.add(replica.name)
+    async with asyncio.timeout(2):
+        assert await exchange._pick() is replica
+    assert revision.waiting == 0
