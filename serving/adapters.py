@@ -225,7 +225,8 @@ class Adapters:
         capacity = self._engine.capacity
         # A new version may take the slot of one that goes, so a full engine can still follow.
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
-        if len(self._versions) + self._loading >= capacity and not replaces:
+        # Without any room the model takes no LoRA, which preflight says better.
+        if capacity and len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError(
                 AdapterReason.NO_CAPACITY,
                 f"the engine keeps {capacity} adapters in memory and has that many",

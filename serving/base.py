@@ -77,10 +77,8 @@ def read_base(folder: Path) -> Base:
 
     Raises OSError or FileFault when the folder is not a model folder.
     """
-    config = read_object(folder / "config.json", 64 << 20)
-    named = config.get("architectures")
-    name = named[0] if isinstance(named, list) and named else ""
-    kind = architecture(name if isinstance(name, str) else "")
+    config = _config(folder)
+    kind = _kind(config)
     text = config.get("text_config")
     text = text if isinstance(text, dict) else config
     layers = text.get("num_hidden_layers")
@@ -90,6 +88,21 @@ def read_base(folder: Path) -> Base:
         found=_modules(folder, kind),
         text=text,
     )
+
+
+def read_kind(folder: Path) -> Architecture:
+    """The architecture alone; raises as `read_base`."""
+    return _kind(_config(folder))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return read_object(folder / "config.json", 64 << 20)
+
+
+def _kind(config: Mapping[str, Any]) -> Architecture:
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else ""
+    return architecture(name if isinstance(name, str) else "")
 
 
 def _modules(folder: Path, kind: Architecture) -> dict[str, Shape | None]:

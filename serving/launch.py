@@ -25,6 +25,7 @@ from typing import Any
 from serving.arguments import (
     ArgumentError,
     has_gpu,
+    option,
     server_arguments,
     server_environment,
     slow_half_floats,
@@ -32,6 +33,7 @@ from serving.arguments import (
 )
 from serving.catalogue import STAGE_WORDS, ReplicaReport
 from serving.control import FD_VARIABLE, Control
+from serving.preflight import takes_lora
 from serving.preparation import Preparation
 from serving.processes import adopt_orphans, bury, kill_descendants
 from serving.report import Reporter
@@ -56,7 +58,7 @@ class Launch:
         environment: Mapping[str, str],
         server: Sequence[str] = SERVER,
     ) -> None:
-        self._server = server
+        self._server, arguments = server, without_lora(arguments)
         grace = float(environment.get("MOORAGE_GRACE_SECONDS") or GRACE)
         # What is left of Azure's grace period once vLLM gets its own time to stop.
         self._drain_time = max(1.0, grace - _STOP - 2.0)
@@ -228,6 +230,15 @@ class Launch:
         )
         when = "" if self._state else " before it was ready"
         return f"vLLM {how} {abs(code or 0)}{when}"
+
+
+def without_lora(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments, without LoRA for a model that takes none: vLLM would not start, and one
+    adapter would keep the model from answering.
+    """
+    if takes_lora(Path(option(arguments, "--model") or "")):
+        return arguments
+    return [each for each in arguments if each != "--enable-lora"]
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.adapter_config import CONFIG, judge_config, ranks_of, shown
-from serving.base import Base, read_base
+from serving.base import Base, read_base, read_kind
 from serving.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
 from serving.hints import WEIGHTS, no_configuration, no_model, no_weights
 from serving.json_files import FileFault, read_object
@@ -92,7 +92,7 @@ def takes_lora(base: Path) -> bool:
     LoRA switched on, vLLM does not start for one that takes none.
     """
     try:
-        return read_base(base).kind.lora
+        return read_kind(base).lora
     except Exception:  # noqa: BLE001 `check_adapter` says what is wrong with it
         return True
 

@@ -183,7 +183,8 @@ class Narrator:
             and condition.status is not Status.TRUE
         )
         for text in said:
-            self._line(row.ref, text, "red")
+            if without_repetition(text, self._told) != "(as above)":  # which alone says nothing
+                self._line(row.ref, text, "red")
 
     async def follow(self) -> None:
         """Until cancelled, report what no single pass shows: a save that is refused or valid again,

@@ -1,5 +1,6 @@
 """What the adapter loop loads, publishes, withdraws and unloads, and what it does when it cannot."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from serving.adapters import LINGER, PATIENCE
 from serving.catalogue import Adapter, AdapterVersion
 from tests.serving.adapter_world import World, model, world  # noqa: F401 - fixtures
+from tests.tiny_model import make_model
 
 
 async def test_a_wanted_adapter_is_loaded_under_a_versioned_name_and_published_under_its_own(world):
@@ -152,6 +154,17 @@ async def test_the_engines_memory_is_never_overfilled_by_new_names(tmp_path, mod
     others = [one for one in (red, green, blue) if one.name != full[0]]
     await world.run(changed, *others)
     assert world.state(full[0]).digest == changed.desired.digest
+
+
+async def test_a_model_that_takes_no_lora_says_so(tmp_path):
+    """Its engine runs without LoRA; the reason is the model, not how full the memory is."""
+    base = make_model(tmp_path / "gpt2")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2LMHeadModel"]}))
+    world = World(tmp_path, base, capacity=0)
+    await world.run(Adapter(name="red", desired=world.version()))
+    assert world.state("red").reason == "PreflightFailed"
+    assert "vLLM has no LoRA for GPT2LMHeadModel" in world.state("red").message
 
 
 @pytest.mark.parametrize("required", [True, False])

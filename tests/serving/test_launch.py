@@ -19,7 +19,7 @@ from serving.arguments import (
     slow_half_floats,
     trace_arguments,
 )
-from serving.launch import Launch
+from serving.launch import Launch, without_lora
 from serving.processes import descendants
 
 CHILD = """
@@ -375,3 +375,14 @@ async def test_the_report_tells_the_stage_of_the_start(launch, tmp_path):
 def test_a_model_without_adapters_is_not_compiled_on_a_cpu(given, gpu, eager):
     """The environment forbids it there, and vLLM ended before it was ready."""
     assert ("--enforce-eager" in server_arguments(given, 20, gpu=gpu)) == eager
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kept"), [("GPT2LMHeadModel", False), ("Qwen2ForCausalLM", True), ("", True)]
+)
+def test_lora_is_off_where_vllm_has_none_for_the_model(tmp_path, architecture, kept):
+    """VLLM would not start, and one adapter in the document would keep the model from answering."""
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    given = ["--model", str(tmp_path), "--enable-lora", "--max-loras", "4"]
+    assert ("--enable-lora" in without_lora(given)) is kept
+    assert without_lora(["--model", "org/name", "--enable-lora"])[2:] == ["--enable-lora"]
