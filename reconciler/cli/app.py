@@ -50,11 +50,14 @@ from reconciler.cli import (
     validate,
     wait,
 )
+from reconciler.cli.command_help import Command
 from reconciler.cli.envelope import print_error, wants_json
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.failure import subject_of_line
 from reconciler.cli.layout import say
 from reconciler.cli.terminal import guarded
+
+SENTENCE = 200  # characters; the first sentence about a command is shorter, and never cut
 
 
 class _Grouped(TyperGroup):
@@ -64,11 +67,10 @@ class _Grouped(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
-        width = formatter.width - 6 - max(map(len, self.commands))
         for name, one in self.commands.items():
             panel = getattr(one, "rich_help_panel", None)
             groups.setdefault(panel if isinstance(panel, str) else "Commands", []).append(
-                (name, one.get_short_help_str(width))
+                (name, one.get_short_help_str(SENTENCE))
             )
         for title, rows in groups.items():
             with formatter.section(title):
@@ -137,6 +139,19 @@ for name, one in (
     ("deploy", toolkit.deploy),
 ):
     app.command(name, rich_help_panel="AI Toolkit projects")(one)
+
+
+def _explained(group: typer.Typer) -> None:
+    """Give every command the same help."""
+    for command in group.registered_commands:
+        command.cls = Command
+    for each in group.registered_groups:
+        each.cls = _Grouped
+        if each.typer_instance is not None:
+            _explained(each.typer_instance)
+
+
+_explained(app)
 
 
 @app.callback()

@@ -49,7 +49,9 @@ Files = Annotated[
 ]
 Target = Annotated[
     str | None,
-    typer.Option("--target", help="local or azure", envvar="MOORAGE_TARGET", metavar="TARGET"),
+    typer.Option(
+        "--target", help="local or azure (default local)", envvar="MOORAGE_TARGET", metavar="TARGET"
+    ),
 ]
 StateDir = Annotated[
     Path | None,

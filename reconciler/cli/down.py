@@ -21,6 +21,7 @@ from reconciler.cli.context import (
     ask,
     settings_of,
 )
+from reconciler.cli.durations import Timeout
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.layout import say
@@ -47,9 +48,7 @@ def down(
         bool, typer.Option("--purge-data", help="Delete the storage account and its share too.")
     ] = False,
     yes: Yes = False,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
-    ] = 1800.0,
+    timeout: Timeout = 1800.0,
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 API_VERSION = "moorage.dev/v1alpha1"
 FORMATS = ("text", "json")
-Output = Annotated[str, typer.Option("--output", "-o", help="text or json", metavar="FORMAT")]
-NAMES_A_FILE = ("import",)  # commands whose -o is a file to write
+Output = Annotated[
+    str, typer.Option("--output", "-o", help="How to print: text or json.", metavar="FORMAT")
+]
 
 
-def check_output(output: str) -> bool:
+def check_output(output: str, hint: str = "") -> bool:
     """True for json; exit code 2 for anything but text and json."""
     if output not in FORMATS:
-        raise CommandError(f"--output must be text or json, not {output!r}", Exit.INVALID)
+        raise CommandError(f"--output must be text or json, not {output!r}{hint}", Exit.INVALID)
     return output == "json"
 
 
@@ -73,8 +74,6 @@ def wants_json(arguments: Sequence[str]) -> bool:
     words = list(arguments)
     if "--" in words:
         words = words[: words.index("--")]
-    if words[:1] and words[0] in NAMES_A_FILE:
-        return False
     return any(word in ("-ojson", "--output=json") for word in words) or any(
         option in ("-o", "--output") and value == "json" for option, value in pairwise(words)
     )

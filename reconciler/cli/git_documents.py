@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import Files
+from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -30,16 +31,18 @@ Branch = Annotated[
 Folder = Annotated[
     str,
     typer.Option(
-        "--path", help="With --git: the file or folder with the documents.", metavar="PATH"
+        "--path",
+        help="With --git: the file or folder with the documents (default: its root).",
+        metavar="PATH",
     ),
 ]
 Every = Annotated[
     float,
     typer.Option(
         "--git-every",
-        help="With --git: seconds between looks for a new commit.",
-        min=1,
-        metavar="SECONDS",
+        help="With --git: how often to look for a new commit.",
+        parser=duration(),
+        metavar=DURATION,
     ),
 ]
 

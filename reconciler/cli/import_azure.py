@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.context import StateDir, Target, settings_of
+from reconciler.cli.envelope import print_value
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.layout import say
 
@@ -30,7 +31,9 @@ class Imported:
     left: tuple[LeftAlone, ...]
 
 
-def import_group(group: str, folder: Path, target: Target, state_dir: StateDir) -> None:
+def import_group(
+    group: str, folder: Path, target: Target, state_dir: StateDir, *, as_json: bool
+) -> None:
     """Write DIR/ENVIRONMENT.yaml for each managed environment that Moorage made, plan with it, and
     say what remains.
     """
@@ -40,7 +43,7 @@ def import_group(group: str, folder: Path, target: Target, state_dir: StateDir) 
     settings = settings_of(target, state_dir)
     found = asyncio.run(_read(settings, group))
     if not found.files:
-        _tell(found)
+        _tell(found, as_json=as_json)
         raise CommandError(f"{group} holds no managed environment that Moorage made.", Exit.FAILED)
     paths = {folder / f"{name}.yaml": documents for name, documents in found.files.items()}
     there = [str(path) for path in paths if path.exists() or path.is_symlink()]
@@ -53,11 +56,16 @@ def import_group(group: str, folder: Path, target: Target, state_dir: StateDir) 
                 stream.write("---\n".join(map(text_of, documents)))
     except OSError as error:
         raise CommandError(f"{folder} cannot be written to: {words(error)}") from None
+    lines = asyncio.run(foresee(settings, [*paths])).lines
+    differing = [each for line in lines for each in _told(line)]
+    if as_json:
+        left = [{"name": each.name, "reason": each.reason} for each in found.left]
+        value = {"files": [str(path) for path in paths], "left": left, "differing": differing}
+        print_value("Import", value)
+        return
     for path in paths:
         print(f"wrote {path}")
     _tell(found)
-    lines = asyncio.run(foresee(settings, [*paths])).lines
-    differing = [each for line in lines for each in _told(line)]
     for each in differing:
         say(f"? {each}")
     if differing:
@@ -76,9 +84,9 @@ def _told(line: PlanLine) -> Iterator[str]:
         yield from (f"{line.key} {change.path}" for change in line.changes)
 
 
-def _tell(found: Imported) -> None:
+def _tell(found: Imported, *, as_json: bool = False) -> None:
     for each in found.left:
-        say(f"? {each.name} has no document: {each.reason}")
+        say(f"? {each.name} has no document: {each.reason}", aside=as_json)
 
 
 async def _read(settings: Any, group: str) -> Imported:
@@ -195,7 +203,7 @@ async def _published(
             await followed_routes(shares, ref),
         )
     except ReconcileError as error:
-        print(f"? the share {share['name']} cannot be read: {error.message}")
+        say(f"? the share {share['name']} cannot be read: {error.message}", aside=True)
         return {}, None
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reconciler.cli.context import StateDir, Target, settings_of
+from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import hang, terminal_width
 
 if TYPE_CHECKING:
     from reconciler.toolkit.choice import Choice
@@ -27,10 +30,12 @@ Folder = Annotated[
 Written = Annotated[
     Path | None,
     typer.Option(
-        "--output",
-        "-o",
-        help="Where to write (default DIR/moorage.yaml); - prints.",
-        metavar="FILE",
+        "--out",
+        help=(
+            "The file to write (default DIR/moorage.yaml); - prints it. After `azure`: the folder"
+            " to write to, here if left out."
+        ),
+        metavar="PATH",
     ),
 ]
 Engine = Annotated[
@@ -61,20 +66,33 @@ Group = Annotated[
     str,
     typer.Option(help="Where fine-tuning has put its resources, if no file says.", metavar="GROUP"),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 LIVE = Path("azure")  # in the place of a project's folder: what is in a resource group
+
+
+@dataclass(frozen=True)
+class ProjectOptions:
+    """What a command line says of a project."""
+
+    engine: str
+    adapter: list[str]
+    base_only: bool
+    model: str
+    name: str
+    resource_group: str
+    force: bool
+
+
+NOTHING_ASKED = ProjectOptions("code", [], False, "", "", "", False)
 
 
 def import_project(
     project: Folder,
     group: Annotated[
         str,
-        typer.Argument(
-            help="After `azure`: the resource group. -o is then a folder (default: here).",
-            metavar="RESOURCE-GROUP",
-        ),
+        typer.Argument(help="After `azure`: the resource group.", metavar="RESOURCE-GROUP"),
     ] = "",
-    output: Written = None,
+    out: Written = None,
     engine: Engine = "code",
     adapter: Adapters = None,
     base_only: BaseOnly = False,
@@ -84,40 +102,75 @@ def import_project(
     force: Force = False,
     target: Target = None,
     state_dir: StateDir = None,
+    output: Output = "text",
 ) -> None:
     """Write documents for an AI Toolkit project or resource group. `moorage import azure
     RESOURCE-GROUP` writes those of what Moorage made there. Creates nothing in Azure.
     """
+    as_json = check_output(output, "; --out says where to write")
+    if as_json and str(out) == "-":
+        raise CommandError("-o json and --out - would both print; use one of them.", Exit.INVALID)
+    asked = ProjectOptions(engine, adapter or [], base_only, model, name, resource_group, force)
     if group:
-        if project != LIVE:
-            raise CommandError(f"{group} is one word too many after {project}.", Exit.INVALID)
-        for_a_project = (adapter, base_only, model, name, resource_group, force)
-        if engine != "code" or any(for_a_project):
-            text = (
-                "moorage import azure takes -o, --target and --state-dir; the rest is a project's."
-            )
-            raise CommandError(text, Exit.INVALID)
-        _import_live(group, output, target, state_dir)
-        return
+        _import_live(project, group, out, asked, target, state_dir, as_json=as_json)
+    else:
+        _import_folder(project, out, asked, target, state_dir, as_json=as_json)
+
+
+def _import_live(
+    project: Path,
+    group: str,
+    out: Path | None,
+    asked: ProjectOptions,
+    target: Target,
+    state_dir: StateDir,
+    *,
+    as_json: bool,
+) -> None:
+    from reconciler.cli.import_azure import import_group
+
+    if project != LIVE:
+        raise CommandError(f"{group} is one word too many after {project}.", Exit.INVALID)
+    if asked != NOTHING_ASKED:
+        raise CommandError(
+            "moorage import azure takes --out, -o, --target and --state-dir; the other options are"
+            " for a project.",
+            Exit.INVALID,
+        )
+    if str(out) == "-":
+        raise CommandError("--out names a folder after moorage import azure.", Exit.INVALID)
+    import_group(group, out or Path(), target, state_dir, as_json=as_json)
+
+
+def _import_folder(
+    project: Path,
+    out: Path | None,
+    asked: ProjectOptions,
+    target: Target,
+    state_dir: StateDir,
+    *,
+    as_json: bool,
+) -> None:
     from reconciler.cli.import_choices import choose, name_of
     from reconciler.toolkit.document import render
     from reconciler.toolkit.project import read_project
 
-    if engine not in ("code", "vllm"):
-        raise CommandError(f"--engine must be code or vllm, not {engine!r}", Exit.INVALID)
+    if asked.engine not in ("code", "vllm"):
+        raise CommandError(f"--engine must be code or vllm, not {asked.engine!r}", Exit.INVALID)
     read = read_project(project)
-    file = None if str(output) == "-" else output or project / "moorage.yaml"
-    if file is not None and file.exists() and not force:
+    file = None if str(out) == "-" else out or project / "moorage.yaml"
+    if file is not None and file.exists() and not asked.force:
         raise CommandError(
-            f"{file} exists; use --force to replace it, or -o FILE to write another.", Exit.INVALID
+            f"{file} exists; use --force to replace it, or --out FILE to write another.",
+            Exit.INVALID,
         )
-    service = name_of(read, name)
-    existing, notes = _look(read, service, resource_group, target, state_dir)
+    service = name_of(read, asked.name)
+    existing, notes = _look(read, service, asked.resource_group, target, state_dir)
     options = {
-        "engine": engine,
-        "adapter": adapter or [],
-        "base_only": base_only,
-        "model": model,
+        "engine": asked.engine,
+        "adapter": asked.adapter,
+        "base_only": asked.base_only,
+        "model": asked.model,
         "name": service,
     }
     choice = choose(read, existing, options)
@@ -128,15 +181,7 @@ def import_project(
         print(text, end="")
     else:
         file.write_text(text, encoding="utf-8")
-    _report(choice, notes, file)
-
-
-def _import_live(group: str, output: Path | None, target: Target, state_dir: StateDir) -> None:
-    from reconciler.cli.import_azure import import_group
-
-    if str(output) == "-":
-        raise CommandError("-o names a folder after moorage import azure.", Exit.INVALID)
-    import_group(group, output or Path(), target, state_dir)
+    _report(choice, notes, file, as_json=as_json)
 
 
 def _look(
@@ -207,10 +252,16 @@ def _check(text: str, folder: Path) -> None:
         trial.unlink(missing_ok=True)
 
 
-def _report(choice: Choice, notes: list[str], file: Path | None) -> None:
+def _report(choice: Choice, notes: list[str], file: Path | None, *, as_json: bool) -> None:
     from reconciler.toolkit.report import lines
 
-    for label, text in lines(choice, notes):
-        print(f"{label:<10} {text}", file=sys.stderr)
+    told = list(lines(choice, notes))
+    if as_json:
+        rows = [{"label": label or None, "text": text} for label, text in told]
+        print_value("Import", {"files": [str(file)], "notes": rows})
+        return
     if file is not None:
-        print(f"{'wrote':<10} {file}; next: moorage plan -f {file}", file=sys.stderr)
+        told.append(("wrote", f"{file}; next: moorage plan -f {file}"))
+    width = terminal_width(sys.stderr)
+    for label, text in told:
+        print("\n".join(hang(f"{label:<10} ", text, width)), file=sys.stderr)

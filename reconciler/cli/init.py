@@ -24,7 +24,10 @@ EXAMPLE = "hf://Qwen/Qwen2.5-0.5B-Instruct@main"
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(help="The folder to look at and to write to.", metavar="DIR")
+        Path,
+        typer.Argument(
+            help="The folder to look at and to write to (default: this one).", metavar="DIR"
+        ),
     ] = Path(),
     name: Annotated[
         str, typer.Option(help="The service's name (default: the folder's).", metavar="NAME")

@@ -247,7 +247,7 @@ def list_faults(output: Output = "text", state_dir: StateDir = None) -> None:
 @faults_app.command("clear")
 def clear_faults(
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Which ones; all, if left out.", metavar="ID...")
+        list[str] | None, typer.Argument(help="Which ones; all, if left out.", metavar="ID")
     ] = None,
     output: Output = "text",
     state_dir: StateDir = None,

@@ -23,6 +23,7 @@ from reconciler.cli.context import (
     Target,
     settings_of,
 )
+from reconciler.cli.durations import DURATION, seconds_of
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import subject_of
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str, str, bool], None]  # replica, line, whether there are several replicas
 MOST = 300  # lines that the stream keeps
-_AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>[smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"\d+")
 _ALARM = re.compile(r"(?i)error|warn|exception|traceback|fail")
 _TIME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)")
@@ -44,13 +43,13 @@ def logs(
     service: Service,
     follow: Annotated[bool, typer.Option("--follow", help="Stay and print what comes.")] = False,
     tail: Annotated[
-        int, typer.Option(help="How many old lines, 0 to 300.", min=0, max=300, metavar="N")
+        int, typer.Option(help="How many old lines.", min=0, max=300, metavar="N")
     ] = 100,
     since: Annotated[
         str,
         typer.Option(
             help="Only lines of the last 90s, 10m or 2h, of the 300 that Azure keeps.",
-            metavar="AGE",
+            metavar=DURATION,
         ),
     ] = "",
     grep: Annotated[
@@ -104,8 +103,8 @@ class LineFilter:
     @classmethod
     def of(cls, since: str, grep: str) -> LineFilter:
         """The filter of `--since` and `--grep`; exit code 2 for what cannot be used."""
-        match = _AGE.fullmatch(since)
-        if since and not match:
+        seconds = seconds_of(since)
+        if since and seconds is None:
             raise CommandError(
                 f"--since must be such as 90s, 10m or 2h, not {since!r}", Exit.INVALID
             )
@@ -115,8 +114,7 @@ class LineFilter:
             raise CommandError(
                 f"--grep {grep!r} is no regular expression: {error}", Exit.INVALID
             ) from None
-        seconds = int(match["number"]) * _SECONDS[match["unit"]] if match else 0
-        return cls(time.time() - seconds if match else None, pattern)
+        return cls(None if seconds is None else time.time() - seconds, pattern)
 
     def takes(self, line: str) -> bool:
         if self.after is not None:

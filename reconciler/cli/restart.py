@@ -17,6 +17,7 @@ from reconciler.cli.context import (
     ask,
     settings_of,
 )
+from reconciler.cli.durations import Timeout
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import subject_of
@@ -31,10 +32,6 @@ LOOK = 1.0
 T = TypeVar("T")
 SAY = 15.0  # seconds between two lines about the same wait
 HELD = 240.0  # seconds after which Azure cuts a request off
-
-Timeout = Annotated[
-    float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
-]
 
 
 def restart(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import Files, StateDir, Target, Yes, ask, settings_of
+from reconciler.cli.durations import Timeout
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 Project = Annotated[
     Path,
     typer.Argument(
-        help="The project's folder, with the moorage.yaml that `moorage import` wrote.",
+        help=(
+            "The project's folder, with the moorage.yaml that `moorage import` wrote (default: this"
+            " one)."
+        ),
         metavar="DIR",
     ),
-]
-Timeout = Annotated[
-    float, typer.Option(help="Seconds to wait (exit code 5).", min=1, metavar="SECONDS")
 ]
 DOCUMENTS = "moorage.yaml"
 

@@ -23,6 +23,7 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
+from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.git_documents import Branch, Every, Folder, Git, checked_out
 
@@ -41,14 +42,21 @@ DEFAULT_ADDRESS = "127.0.0.1:8787"
 
 
 Once = Annotated[bool, typer.Option("--once", help="Converge, then exit.")]
-Timeout = Annotated[
+Longest = Annotated[
     float,
-    typer.Option(help="With --once: seconds to wait (exit code 5).", min=1, metavar="SECONDS"),
+    typer.Option(
+        "--timeout",
+        help="With --once: how long to wait; exit code 5 when it is over.",
+        parser=duration(),
+        metavar=DURATION,
+    ),
 ]
 Resync = Annotated[
     float | None,
     typer.Option(
-        help="Seconds between looks at everything (default 60).", min=1, metavar="SECONDS"
+        help="How often to look at everything (default 1m).",
+        parser=duration(),
+        metavar=DURATION,
     ),
 ]
 LogJson = Annotated[
@@ -70,7 +78,7 @@ def up(
     file: Files = None,
     once: Once = False,
     yes: Yes = False,
-    timeout: Timeout = 3600.0,
+    timeout: Longest = 3600.0,
     resync: Resync = None,
     log_json: LogJson = False,
     listen: Listen = "",

@@ -12,6 +12,7 @@ from reconciler.cli.context import (
     StateDir,
     Target,
 )
+from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.layout import say
@@ -36,7 +37,12 @@ def wait(
         ),
     ] = "Ready",
     timeout: Annotated[
-        float, typer.Option(help="Seconds to wait (exit code 5).", min=0, metavar="SECONDS")
+        float,
+        typer.Option(
+            help="How long to wait, such as 90s, 10m or 2h; 0 looks once.",
+            parser=duration(0),
+            metavar=DURATION,
+        ),
     ] = 600.0,
     target: Target = None,
     state_dir: StateDir = None,

@@ -23,7 +23,6 @@ WITHOUT = {
     "diagnose",
     "schema",
     "completion",
-    "import",
     "provision",
     "deploy",
     "export arm",
@@ -114,9 +113,9 @@ def test_a_wrong_command_line_is_a_value(line, capfd):
     assert (value["kind"], value["exitCode"]) == ("Error", 2)
 
 
-def test_a_file_named_json_is_no_wish_for_json():
-    """`-o` of import is a file."""
-    assert not wants_json(["import", ".", "-o", "json"])
+def test_a_word_after_two_dashes_is_no_wish_for_json():
+    """Only an option asks for JSON."""
+    assert wants_json(["import", ".", "-o", "json"])
     assert not wants_json(["explain", "--", "-o", "json"])
     assert wants_json(["adapter", "list", "-o", "json"])
 

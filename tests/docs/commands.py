@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from reconciler.cli.app import app
+from reconciler.cli.command_help import in_usage, spelling, told
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
@@ -39,14 +40,11 @@ def page() -> str:
 
 def _section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(
-        ["moorage", name, *(p.metavar if p.required else f"[{p.metavar}]" for p in arguments)]
-    )
-    rows = [f"| `{p.metavar}` | {p.help} |" for p in arguments]
-    rows += [
-        f"| {_flags(p)} | {_told(p)} |"
-        for p in command.params
-        if p.param_type_name == "option" and p.name != "help"
+    usage = " ".join(["moorage", name, *map(in_usage, arguments)])
+    rows = [
+        f"| {_code(p)} | {told(p)} |"
+        for p in (*arguments, *(p for p in command.params if p not in arguments))
+        if p.name != "help"
     ]
     table = "\n".join(["", "| | |", "|---|---|", *rows, ""]) if rows else ""
     return f"\n## `{usage}`\n\n{_paragraphs(command.help)}\n{table}"
@@ -57,19 +55,13 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
 
 
-def _flags(option: Any) -> str:
-    value = "" if option.is_flag else f" {option.metavar}"
-    return ", ".join(f"`{flag}{value}`" for flag in sorted(option.opts, key=len))
-
-
-def _told(option: Any) -> str:
-    notes = [f"default {option.default:g}" if isinstance(option.default, float) else ""]
-    if isinstance(option.default, (int, str)) and not option.is_flag and option.default:
-        notes = [f"default {option.default}"]
-    if option.envvar:
-        notes.append(f"also `{option.envvar}`")
-    more = "; ".join(filter(None, notes))
-    return f"{option.help}{f' ({more})' if more else ''}"
+def _code(parameter: Any) -> str:
+    """Each spelling as code."""
+    value = parameter.metavar
+    if parameter.param_type_name == "option" and not parameter.is_flag:
+        each = [f"`{flag} {value}`" for flag in sorted(parameter.opts, key=len)]
+        return ", ".join(each)
+    return ", ".join(f"`{each}`" for each in spelling(parameter).split(", "))
 
 
 if __name__ == "__main__":

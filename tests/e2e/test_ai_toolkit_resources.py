@@ -102,7 +102,15 @@ async def tuned(stage):
 def imported(stage, *options, name="found.yaml", code=0):
     file = stage.root / name
     told = stage.moorage(
-        "import", "phi", "-o", str(file), "--force", "--resource-group", GROUP, *options, code=code
+        "import",
+        "phi",
+        "--out",
+        str(file),
+        "--force",
+        "--resource-group",
+        GROUP,
+        *options,
+        code=code,
     ).stderr
     return told, [loaded.document for loaded in load([file]).documents] if code == 0 else []
 
@@ -315,7 +323,7 @@ def test_the_app_that_the_configuration_names_is_taken_over(tuned):
     adoption; vLLM takes it, too.
     """
     file = tuned.root / "own.yaml"
-    told = tuned.moorage("import", "own", "-o", str(file), "--base-only").stderr
+    told = tuned.moorage("import", "own", "--out", str(file), "--base-only").stderr
     made, served = (loaded.document for loaded in load([file]).documents)
     assert (made.spec.resource_group, made.spec.storage.share_name) == (GROUP, SHARE)
     assert made.spec.managed_environment.name == ENVIRONMENT

@@ -79,7 +79,7 @@ async def test_planning_the_documents_changes_nothing(made, tmp_path):
     """Also on a machine that knows nothing else; what has no document is named and left alone."""
     folder = tmp_path / "documents"
     before = len(made.journal())
-    ended = made.moorage("import", "azure", GROUP, "-o", str(folder))
+    ended = made.moorage("import", "azure", GROUP, "--out", str(folder))
     assert f"wrote {folder / 'dev.yaml'}" in ended.stdout
     assert "? theirs has no document: somebody else made it" in ended.stdout
     assert "# theirs has no document: somebody else made it" in (folder / "dev.yaml").read_text()
@@ -107,7 +107,7 @@ async def test_a_share_is_read_for_the_owner_that_the_documents_give(made, tmp_p
     took the share for another set's.
     """
     folder = tmp_path / "documents"
-    made.moorage("import", "azure", GROUP, "-o", str(folder))
+    made.moorage("import", "azure", GROUP, "--out", str(folder))
     more = {
         "apiVersion": "moorage.dev/v1alpha1",
         "kind": "InferenceService",
@@ -127,13 +127,13 @@ async def test_a_share_is_read_for_the_owner_that_the_documents_give(made, tmp_p
 async def test_a_file_is_never_replaced(made, tmp_path):
     """Code 2, and what it held stays."""
     (tmp_path / "dev.yaml").write_text("mine")
-    ended = made.moorage("import", "azure", GROUP, "-o", str(tmp_path), code=2)
+    ended = made.moorage("import", "azure", GROUP, "--out", str(tmp_path), code=2)
     assert "is not replaced" in ended.stderr
     assert (tmp_path / "dev.yaml").read_text() == "mine"
 
 
 async def test_a_group_that_is_not_there(made, tmp_path):
     """Code 2; and a word after a project's folder is one too many."""
-    ended = made.moorage("import", "azure", "rg-none", "-o", str(tmp_path), code=2)
+    ended = made.moorage("import", "azure", "rg-none", "--out", str(tmp_path), code=2)
     assert "There is no resource group rg-none" in ended.stderr
     assert "one word too many" in made.moorage("import", "./x", "rg", code=2).stderr

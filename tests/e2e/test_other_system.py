@@ -43,7 +43,7 @@ COMMANDS = {
     "take-over nobody": 1,
     "validate": 0,
     "plan --out plan.json": 0,
-    "import azure rg-moorage-default -o docs": 0,
+    "import azure rg-moorage-default --out docs": 0,
     "init .": 2,
 }
 PROGRAM = [sys.executable, "-X", "warn_default_encoding", "-m", "tests.e2e.other_system"]

@@ -107,7 +107,7 @@ def test_serves_the_same_model_and_adapter_with_vllm(run, project):
     """--engine vllm: scale from zero to maximumInstanceCount, the adapter named for its folder, a
     key by default.
     """
-    run(project, "--engine", "vllm", "-o", str(project.parent / "other.yaml"))
+    run(project, "--engine", "vllm", "--out", str(project.parent / "other.yaml"))
     _, service = documents(project.parent / "other.yaml")
     assert service.spec.model.source == f"./phi/{MODEL}"
     assert [(a.name, a.source) for a in service.spec.adapters] == [("qlora", f"./phi/{ADAPTER}")]
@@ -328,11 +328,11 @@ def test_a_file_that_exists_is_kept(run, project):
 
 
 def test_what_is_printed_can_be_read_back(run, project, monkeypatch):
-    """-o - prints a document relative to where one stands; reading and importing again gives the
+    """--out - prints a document relative to where one stands; reading and importing again gives the
     same.
     """
     monkeypatch.chdir(project)
-    text = run(project, "-o", "-").stdout
+    text = run(project, "--out", "-").stdout
     (project / "printed.yaml").write_text(text)
     run(project)
     assert load([project / "printed.yaml"]).digest == load([project / "moorage.yaml"]).digest
