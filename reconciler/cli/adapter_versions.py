@@ -197,8 +197,11 @@ def _row(adapter: AdapterOutputs, reports: list[AdapterReport]) -> dict[str, Any
         "serving": sum(one.digest == adapter.digest for one in reports),
         "all": len(reports),
     }
-    if adapter.canary:
-        mine = [one.canary for one in reports if one.canary]
+    mine = [one.canary for one in reports if one.canary]
+    if adapter.canary is None and mine:
+        # Promoted or rolled back: replicas answer with it until they have read the new catalogue.
+        row["canary"] = {"digest": mine[0].digest, "weight": None}
+    if row["canary"]:
         row["canary"] |= {
             "requests": sum(each.requests for each in mine),
             "errors": sum(each.errors for each in mine),
@@ -236,9 +239,7 @@ def _canary_text(row: Mapping[str, Any]) -> str:
     canary = row["canary"]
     if not canary:
         return ""
-    text = (
-        f"{canary['digest'][:12]} {canary['weight']} % on {canary['serving']} of"
-        f" {row['replicas']['all']}"
-    )
+    share = "ended, still" if canary["weight"] is None else f"{canary['weight']} %"
+    text = f"{canary['digest'][:12]} {share} on {canary['serving']} of {row['replicas']['all']}"
     text += f", {canary['requests']} requests, {canary['errors']} failed"
     return f"{text}; {canary['message']}" if canary["message"] else text

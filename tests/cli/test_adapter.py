@@ -38,7 +38,7 @@ def observed(tmp_path, monkeypatch):
     folder, key, _ = place_of(target=None, state_dir=tmp_path)
     folder.mkdir(parents=True)
 
-    def see(*, held=None, **adapter):
+    def see(*, held=None, answering=False, **adapter):
         row = {"name": "sales", "digest": "1" * 64, "asked": "words", "source": "./one", **adapter}
         if held:
             row["held"] = {
@@ -49,7 +49,7 @@ def observed(tmp_path, monkeypatch):
             }
         canary = {"digest": "2" * 64, "state": "Loaded", "message": "", "requests": 40, "errors": 1}
         mine = {"name": "sales", "digest": "1" * 64, "desired": "1" * 64, "state": "Loaded"}
-        mine["canary"] = canary if "canary" in adapter else None
+        mine["canary"] = canary if answering or "canary" in adapter else None
         replica = {"name": "r", "revision": "phi--1", "ready": True, "restarts": 0}
         catalogue = {"engine": "e", "epoch": 1, "generation": 1, "adapters": [row]}
         store = Store.open(folder / "state.db", key)
@@ -84,6 +84,19 @@ def _orders(tmp_path, folder, key):
         }
     finally:
         store.close()
+
+
+def test_a_canary_that_has_ended_is_listed_until_no_replica_answers_with_it(observed, capsys):
+    """The catalogue names it no longer; the replicas have not read that yet."""
+    observed(answering=True, held="RolledBack", **GOOD)
+    assert run(["adapter", "list", "phi", "-o", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["adapters"]
+    assert (row["canary"]["digest"], row["canary"]["weight"]) == ("2" * 64, None)
+    assert run(["adapter", "list"]) == 0
+    assert "222222222222 ended, still on 2 of 2" in capsys.readouterr().out
+    observed(held="RolledBack", **GOOD)
+    assert run(["adapter", "list", "phi", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["adapters"][0]["canary"] is None
 
 
 def test_the_list_joins_the_catalogue_with_what_replicas_count(observed, capsys):

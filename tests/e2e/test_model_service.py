@@ -301,7 +301,7 @@ class TestLife:
             assert any("requests failed" in event.message for event in service.events())
             assert red_of(service)["held"]["outcome"] == "RolledBack"
             await up.until(
-                lambda: red_of(service)["canary"] is None, 30, "the replica has let go of it"
+                lambda: red_of(service)["canary"] is None, 60, "the replica has let go of it"
             )
             assert {await versioned(chat, "hello ~") for _ in range(20)} == {(stable, "violet")}
             assert up.condition("tiny", "Ready")["status"] == "True"
