@@ -125,7 +125,7 @@ class Settings:
             "credential": environ.get("MOORAGE_CREDENTIAL", ""),
             "tenant_id": environ.get("AZURE_TENANT_ID", ""),
             "client_id": environ.get("AZURE_CLIENT_ID", ""),
-            "client_secret": environ.get("AZURE_CLIENT_SECRET", ""),
+            "client_secret": _secret(environ, "AZURE_CLIENT_SECRET"),
             "federated_token_file": environ.get("AZURE_FEDERATED_TOKEN_FILE") or None,
         }
         return _build(cls, {**values, **_common(environ), **_known(given)})
@@ -227,11 +227,11 @@ class NotifySettings(NamedTuple):
 
 def notify_settings(environ: Mapping[str, str] = os.environ) -> NotifySettings:
     return NotifySettings(
-        environ.get("MOORAGE_NOTIFY_URL", ""),
+        _secret(environ, "MOORAGE_NOTIFY_URL"),
         environ.get("MOORAGE_NOTIFY_FORMAT") or "cloudevents",
-        environ.get("MOORAGE_NOTIFY_TOKEN", ""),
+        _secret(environ, "MOORAGE_NOTIFY_TOKEN"),
         environ.get("MOORAGE_NOTIFY_ON", ""),
-        environ.get("MOORAGE_NOTIFY_SECRET", ""),
+        _secret(environ, "MOORAGE_NOTIFY_SECRET"),
     )
 
 
@@ -249,7 +249,8 @@ def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> StatePlac
         return StatePlace(
             state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure"
         )
-    settings = Settings.from_environment(environ, **given)
+    # To find a folder nobody signs in: a secret may be one that only the daemon can read.
+    settings = Settings.from_environment(environ, **{**given, "credential": "managed-identity"})
     return StatePlace(settings.daemon_dir, settings.target_key, settings.target_title)
 
 
@@ -270,10 +271,10 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
         "location": environ.get("MOORAGE_LOCATION") or DEFAULT_LOCATION,
         "owner": environ.get("MOORAGE_OWNER", ""),
         "hf_endpoint": environ.get("HF_ENDPOINT", ""),
-        "hf_token": environ.get("HF_TOKEN", ""),
-        "web_token": environ.get("MOORAGE_WEB_TOKEN", ""),
-        "page_token": environ.get("MOORAGE_PAGE_TOKEN", ""),
-        "git_token": environ.get("MOORAGE_GIT_TOKEN", ""),
+        "hf_token": _secret(environ, "HF_TOKEN"),
+        "web_token": _secret(environ, "MOORAGE_WEB_TOKEN"),
+        "page_token": _secret(environ, "MOORAGE_PAGE_TOKEN"),
+        "git_token": _secret(environ, "MOORAGE_GIT_TOKEN"),
         "webhook_secret": _secret(environ, "MOORAGE_GIT_WEBHOOK_SECRET"),
         "prices_file": environ.get("MOORAGE_PRICES") or None,
         "resync": environ.get("MOORAGE_RESYNC") or 60.0,
@@ -282,16 +283,28 @@ def _common(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str:
-    """The value of a variable, or the first line of the file that NAME_FILE names."""
-    file = environ.get(f"{name}_FILE")
-    if environ.get(name) or not file:
-        return environ.get(name, "")
+    """The value of a variable; else the first line of the file that NAME_FILE names, or of the
+    credential of this name that systemd hands to a service.
+    """
+    if environ.get(name):
+        return environ[name]
+    file, folder = environ.get(f"{name}_FILE"), environ.get("CREDENTIALS_DIRECTORY")
+    if file:
+        return _first_line(Path(file), f"{name}_FILE names {file!r}, which")
+    if not folder:
+        return ""
+    return _first_line(Path(folder, name), f"systemd's credential {name}", optional=True)
+
+
+def _first_line(path: Path, subject: str, *, optional: bool = False) -> str:
     try:
-        with Path(file).open(encoding="utf-8") as opened:
+        with path.open(encoding="utf-8") as opened:
             return opened.readline(LONGEST_SECRET).strip()
     except (OSError, UnicodeDecodeError) as error:
+        if optional and isinstance(error, FileNotFoundError):
+            return ""
         why = getattr(error, "strerror", None) or "it is no text"
-        raise SettingsError(f"{name}_FILE names {file!r}, which cannot be read: {why}.") from None
+        raise SettingsError(f"{subject} cannot be read: {why}.") from None
 
 
 def _known(given: Mapping[str, Any]) -> dict[str, Any]:

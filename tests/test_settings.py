@@ -4,7 +4,13 @@ import dataclasses
 
 import pytest
 
-from reconciler.settings import Settings, SettingsError
+from reconciler.settings import (
+    NotifySettings,
+    Settings,
+    SettingsError,
+    notify_settings,
+    place_of,
+)
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 PRINCIPAL = {
@@ -187,6 +193,14 @@ def test_state_is_named_by_the_target():
     assert one.daemon_dir.name == f"azure-{SUBSCRIPTION}"
 
 
+def test_the_state_is_found_without_a_credential():
+    """A person beside the daemon reads its status without the secret that only the daemon has."""
+    found = place_of({"MOORAGE_SUBSCRIPTION_ID": SUBSCRIPTION}, target="azure", state_dir="/s")
+    assert found.folder.as_posix() == f"/s/daemon/azure-{SUBSCRIPTION}"
+    with pytest.raises(SettingsError, match="MOORAGE_SUBSCRIPTION_ID"):
+        place_of({}, target="azure")
+
+
 def test_a_token_that_can_be_guessed_is_refused():
     """Whoever has it approves deletions."""
     with pytest.raises(SettingsError, match="MOORAGE_PAGE_TOKEN must have 16 characters or more"):
@@ -206,3 +220,34 @@ def test_the_secret_of_a_webhook_comes_from_a_variable_or_a_file(tmp_path):
         azure(MOORAGE_GIT_WEBHOOK_SECRET="short")
     with pytest.raises(SettingsError, match="cannot be read"):
         azure(MOORAGE_GIT_WEBHOOK_SECRET_FILE=str(tmp_path / "none"))
+
+
+SECRETS = {
+    "AZURE_CLIENT_SECRET": "client_secret",
+    "HF_TOKEN": "hf_token",
+    "MOORAGE_WEB_TOKEN": "web_token",
+    "MOORAGE_PAGE_TOKEN": "page_token",
+    "MOORAGE_GIT_TOKEN": "git_token",
+    "MOORAGE_GIT_WEBHOOK_SECRET": "webhook_secret",
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_comes_from_a_file_or_a_credential_of_systemd(tmp_path, name):
+    """NAME_FILE, or the file NAME in the folder that systemd names; the variable itself wins."""
+    (tmp_path / name).write_text("a-secret-from-a-file\n")
+    unset = {"AZURE_CLIENT_SECRET": ""} if name == "AZURE_CLIENT_SECRET" else {}
+    for given in ({f"{name}_FILE": str(tmp_path / name)}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}):
+        settings = azure(**unset, **given)
+        assert getattr(settings, SECRETS[name]) == "a-secret-from-a-file"
+        assert "a-secret" not in repr(settings)
+        assert getattr(azure(**{name: "y" * 16}, **given), SECRETS[name]) == "y" * 16
+
+
+def test_the_receiver_of_notices_is_a_secret_too(tmp_path):
+    """Its address often holds a token, so the address comes from a file as well."""
+    for name in ("MOORAGE_NOTIFY_URL", "MOORAGE_NOTIFY_TOKEN", "MOORAGE_NOTIFY_SECRET"):
+        (tmp_path / name).write_text(name.lower())
+    assert notify_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == NotifySettings(
+        "moorage_notify_url", "cloudevents", "moorage_notify_token", "", "moorage_notify_secret"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from reconciler.web.signatures import ID, SIGNATURE, TIMESTAMP, MessageSignature
 EVERY = 2.0  # seconds between looks at the store
 SETTLED = 60.0  # seconds for which an occasion must be over before a notice says so
 PATIENCE = aiohttp.ClientTimeout(total=15)
+REFUSALS = 3  # notices that the receiver may refuse before the others wait for the next try
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Receiver:
                 session.post(self.url, data=data, headers=headers, allow_redirects=False) as answer,
             ):
                 if answer.status >= 300:
-                    raise NoticeNotSentError(f"{self.host} answered {answer.status}")
+                    raise NoticeRefusedError(f"{self.host} answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoticeNotSentError(
                 f"{self.host} does not answer ({type(error).__name__})"
@@ -92,6 +94,10 @@ class NoticeNotSentError(RetryableError):
         super().__init__(Reason.NOTICE_NOT_SENT, message)
 
 
+class NoticeRefusedError(NoticeNotSentError):
+    """The receiver answered that it does not take this notice; it may take another."""
+
+
 class Notices(Edge):
     """`silent` says that another daemon writes; that one then sends the notices."""
 
@@ -111,6 +117,7 @@ class Notices(Edge):
         self._source, self._target = source, target
         self._clock = clock
         self._gone: dict[str, float] = {}  # since when an occasion that was told is over, by place
+        self._refused: Counter[str] = Counter()  # how often the receiver refused a notice, by id
 
     async def wait(self) -> None:
         while True:
@@ -119,6 +126,8 @@ class Notices(Edge):
                 return
 
     async def act(self) -> None:
+        if self._silent():  # since the last try, which failed
+            return
         before, now = told(self._store), self._now()
         wanted = {
             place: notice
@@ -127,13 +136,28 @@ class Notices(Edge):
         }
         if self._returned(before, wanted):
             remember_told(self._store, before)
-        for notice in _due(before, wanted, self._settled(before, wanted)):
-            await self._receiver.send(notice, self._source, self._target, now)
+        await self._send(_due(before, wanted, self._settled(before, wanted)), before, now)
+
+    async def _send(self, due: list[Notice], before: dict[str, Notice], now: datetime) -> None:
+        """A notice that the receiver refuses must not keep the others back, so it goes last."""
+        refusals: list[NoticeRefusedError] = []
+        for notice in sorted(due, key=lambda each: self._refused[each.id]):
+            try:
+                await self._receiver.send(notice, self._source, self._target, now)
+            except NoticeRefusedError as error:
+                self._refused[notice.id] += 1
+                refusals.append(error)
+                if len(refusals) == REFUSALS:
+                    break
+                continue
+            self._refused.pop(notice.id, None)
             if notice.over:
                 before.pop(notice.place)
             else:
                 before[notice.place] = notice
             remember_told(self._store, before)
+        if refusals:
+            raise refusals[0]
 
     def _returned(self, before: dict[str, Notice], wanted: Mapping[str, Notice]) -> bool:
         """Join an occasion that was over for a moment with its former notice, so that one that

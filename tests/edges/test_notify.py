@@ -22,8 +22,11 @@ class Inbox:
 
     def __init__(self):
         self.taken, self.raw, self.status = [], [], 204
+        self.poison = ()  # the names of services whose notices are always refused
 
     async def take(self, request):
+        if (await request.json()).get("name") in self.poison:
+            return web.Response(status=400)
         if self.status < 300:
             self.taken.append((dict(request.headers), await request.json()))
             self.raw.append(await request.read())
@@ -134,6 +137,40 @@ async def test_a_refusal_is_tried_again_with_the_same_id():
         await one.act()
         assert box.said == [("Stalled", "phi", "begun")]
         assert box.taken[0][1]["id"]
+
+
+async def test_a_notice_that_is_refused_keeps_no_other_back():
+    """However many the receiver refuses: the next try begins with those that it has not seen."""
+    world = World()
+    names = [f"s{number}" for number in range(9)]
+    for name in names:
+        world.service(name, "stalls")
+    async with inbox() as box:
+        box.poison = names[:7]
+        one = edge(world, box, on="Stalled")
+        for _ in range(3):
+            with pytest.raises(NoticeNotSentError, match="answered 400"):
+                await one.act()
+        assert sorted(name for _, name, _ in box.said) == names[7:]
+        box.poison = ()
+        await one.act()
+        assert sorted(name for _, name, _ in box.said) == names
+
+
+async def test_a_daemon_that_stopped_writing_tries_no_notice_again():
+    """Between two tries the lease may have gone to another daemon, which sends the notices."""
+    world = World()
+    world.service("phi", "stalls")
+    leads = [True]
+    async with inbox() as box:
+        receiver = receiver_of(NotifySettings(box.url, "webhook", "", ""))
+        one = Notices(world.store, receiver, "/moorage/x", "here", lambda: not leads[0])
+        box.status = 500
+        with pytest.raises(NoticeNotSentError):
+            await one.act()
+        leads[0], box.status = False, 200
+        await one.act()
+        assert box.said == []
 
 
 async def test_a_cloud_event_has_what_the_specification_asks_for():
