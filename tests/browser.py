@@ -19,6 +19,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.patience import LEAST, patient
+
 PROGRAM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -67,7 +69,7 @@ class Browser:
         number = len(self._waiting) + 1
         self._waiting[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        answer = await asyncio.wait_for(self._waiting[number], 30)
+        answer = await asyncio.wait_for(self._waiting[number], LEAST)
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -88,7 +90,7 @@ class Browser:
 
     async def sees(self, words: str, selector: str = "body", seconds: float = 30) -> str:
         """Wait until `words` can be read at `selector`; the whole text there."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while words not in (text := await self.text(selector)):
             assert time.monotonic() < deadline, (
                 f"{words!r} is not to be seen at {selector}:\n{text}\n{self.console}"
@@ -138,7 +140,7 @@ class Browser:
 
     async def until(self, script: str, seconds: float = 30) -> None:
         """Wait until a JavaScript expression is true."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while not await self.run(script):
             assert time.monotonic() < deadline, f"never true: {script}\n{self.console}"
             await asyncio.sleep(0.1)
@@ -188,7 +190,7 @@ async def browser(url: str) -> AsyncIterator[Browser]:
 
 
 async def _port(file: Path) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LEAST
     while not file.exists() or not file.read_text():
         assert time.monotonic() < deadline, "Chromium did not start"
         await asyncio.sleep(0.1)

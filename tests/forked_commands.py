@@ -42,7 +42,7 @@ class Command:
         self.arguments = list(arguments)
         self.returncode: int | None = None
         self._answer = answer
-        self.pid = int(self._next(60.0))
+        self.pid = int(self._next(240.0))
 
     def _next(self, timeout: float) -> str:
         self._answer.settimeout(timeout)

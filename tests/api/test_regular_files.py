@@ -61,7 +61,7 @@ def problems_of(*paths):
     return str(raised.value)
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_as_a_manifest(tmp_path, put):
     """`-f` says what it is instead of waiting; so does the watch of the files."""
     path = put(tmp_path / "it.yaml")
@@ -71,7 +71,7 @@ def test_as_a_manifest(tmp_path, put):
     assert "unreadable" in ManifestFolder(tmp_path).fingerprint()
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_in_a_source(tmp_path, put):
     """As a source, inside one, as an adapter's configuration and as its evaluation."""
     (tmp_path / "it.yaml").write_text(SERVICE)

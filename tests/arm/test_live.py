@@ -180,7 +180,7 @@ async def test_console_and_events_of_a_running_replica(live, group, environment,
     app = await live.inventory.get(Kind.APP, ids.resource_group(live.subscription_id, group), "phi")
     revision = app["properties"]["latestRevisionName"]
     scope = ids.revision(live.subscription_id, group, "phi", revision)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not (replicas := await live.list_json(f"{scope}/replicas", "2026-07-01")):
             await asyncio.sleep(0.2)
         endpoint = replicas[0]["properties"]["containers"][0]["logStreamEndpoint"]

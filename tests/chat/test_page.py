@@ -5,6 +5,7 @@ that counts what it is asked.
 import asyncio
 import json
 import socket
+import time
 
 import aiohttp
 import pytest
@@ -263,7 +264,7 @@ async def test_a_talk_loses_nothing():
             assert said == ["First?", "Second?", "Third?"]
             given = [m["content"] for m in served.bodies[-1]["messages"] if m["role"] != "user"]
             assert given == ["one two three"] * 2
-            await asyncio.sleep(0.5)
+            await _kept_in(tab)
             await tab.call("Page.reload")
             await tab.sees("Third?", "#talk", seconds=60)
             await tab.sees("tuned · version 3f9c21aa", "#talk")
@@ -294,6 +295,18 @@ async def test_a_talk_loses_nothing():
             assert asked_of == ["Both?", "Both?", "And this?", "And this?"]
         server.cancel()
         await asyncio.gather(server, return_exceptions=True)
+
+
+async def _kept_in(tab):
+    """Wait until the browser's store has not changed for 3 s. What is in it is enciphered, so that
+    nothing else tells whether the page has written the last answer.
+    """
+    before, since = "", time.monotonic()
+    while not before or time.monotonic() - since < 3:
+        await asyncio.sleep(0.2)
+        now = await tab.run("JSON.stringify(localStorage)")
+        if now != before:
+            before, since = now, time.monotonic()
 
 
 def _count(selector, words, times):

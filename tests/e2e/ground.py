@@ -45,7 +45,7 @@ class Ground:
             *options,
         ]
         done = subprocess.run(
-            call, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+            call, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

@@ -13,6 +13,7 @@ from reconciler.engine.errors import ReconcileError
 from reconciler.engine.result import Pacing
 from reconciler.settings import Settings
 from tests.e2e.stage import Stage, condition_of, is_converged
+from tests.patience import patient
 
 FAST = Pacing(
     fastest=0.05,
@@ -67,6 +68,7 @@ class Inside:
         """Asks at once when the daemon has stored anything, else seldom: a status takes longer to
         make than most of what the daemon does.
         """
+        seconds = patient(seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not (found := check()):
@@ -89,6 +91,7 @@ class Inside:
 
     async def settled(self, seconds: float = 60.0) -> int:
         """Until everything is ready, terminal or up to a person: the exit class."""
+        seconds = patient(seconds)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return int(await self.daemon.controller.settled())
@@ -97,7 +100,7 @@ class Inside:
 
 async def first_look(daemon: Daemon) -> None:
     """As `moorage up` does: Azure may refuse the first questions."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             try:
                 await daemon.load()

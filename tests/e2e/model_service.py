@@ -57,7 +57,7 @@ def status_of(stage, endpoint, path, token=None):
     )
     try:
         with urllib.request.urlopen(
-            request, context=ssl.create_default_context(cafile=stage.ca), timeout=30
+            request, context=ssl.create_default_context(cafile=stage.ca), timeout=90
         ) as answer:
             return answer.status
     except urllib.error.HTTPError as error:

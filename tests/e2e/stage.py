@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.e2e.ground import ROOT, Ground
 from tests.forked_commands import COMMANDS, Command
+from tests.patience import LEAST, patient
 from tests.ports import free_port
 
 READ_WITHIN = 5.0  # seconds after which the daemon has read a save
@@ -178,7 +179,7 @@ class Stage(Ground):
         for process in self.started:
             if process.poll() is None:
                 process.kill()
-                process.wait(20)
+                process.wait(LEAST)
         if self.azure_dir.exists():
             self.azure("stop")
         shutil.rmtree(self.azure_dir / "files", ignore_errors=True)
@@ -213,7 +214,9 @@ class Up:
         return self.log.read_text()
 
     def status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/status", timeout=LEAST
+        ) as answer:
             status: dict[str, Any] = json.load(answer)
         return status
 
@@ -227,6 +230,7 @@ class Up:
 
     async def until(self, check: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
         """Wait for `check` to give something true; what the daemon said goes into the failure."""
+        seconds = patient(seconds)
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -286,7 +290,7 @@ class Up:
 
         await self.until(check, seconds, f"{name} with {wanted}")
 
-    def end(self, with_signal: int = signal.SIGINT, seconds: float = 20.0) -> int:
+    def end(self, with_signal: int = signal.SIGINT, seconds: float = LEAST) -> int:
         """Stop it as Ctrl-C does; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
@@ -294,7 +298,7 @@ class Up:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(20)
+            self.process.wait(LEAST)
             raise AssertionError(
                 f"moorage up did not end within {seconds} s:\n{self.output}"
             ) from None
@@ -302,7 +306,7 @@ class Up:
     def kill(self) -> None:
         """As kill -9 does."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(LEAST)
 
 
 def is_converged(document: dict[str, Any]) -> bool:
@@ -328,6 +332,6 @@ def ask(endpoint: str, ca: str, path: str = "/") -> dict[str, Any]:
         urllib.request.ProxyHandler({}),
         urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)),
     )
-    with opener.open(endpoint + path, timeout=20) as answer:
+    with opener.open(endpoint + path, timeout=LEAST) as answer:
         found: dict[str, Any] = json.load(answer)
     return found

@@ -201,7 +201,7 @@ async def test_a_visit_to_the_chat_page(walk, tmp_path):
             assert tab.console == []
     finally:
         page.send_signal(signal.SIGINT)
-        assert page.wait(30) == 0
+        assert page.wait(90) == 0
         page.stdout.close()
 
 
@@ -235,7 +235,7 @@ async def test_a_visit_while_it_sleeps_and_after_it_is_gone(walk):
             await tab.sees("does not exist any more", seconds=60)
     finally:
         page.send_signal(signal.SIGINT)
-        assert page.wait(30) == 0
+        assert page.wait(90) == 0
         page.stdout.close()
 
 

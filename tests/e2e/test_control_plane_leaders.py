@@ -54,16 +54,19 @@ def daemon(stage, name):
 
 
 async def taken_over(other, cloud, since):
-    """How long it took until the other daemon wrote what the documents ask for."""
+    """How long it took until the other daemon began to write; then until it has written what the
+    documents ask for, which has no limit of its own.
+    """
     began = time.monotonic()
     await other.until(lambda: cloud.writes(since=since), TAKEOVER, "a write")
-    await other.converged("web")
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    await other.converged("web", seconds=120)
+    return took
 
 
 @pytest.mark.slow
 @pytest.mark.vital
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
     """SIGSTOP, as a hung machine: the other one goes on within a minute, and the frozen one that
     comes back sends no write and says who leads.
@@ -81,7 +84,8 @@ async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
     save(user, "blue")
     first.process.send_signal(signal.SIGCONT)
     await first.until(lambda: first.condition("web", "Synced")["reason"] == "NotLeader", 15.0)
-    assert f"host {socket.gethostname()} (process " in first.condition("web", "Synced")["message"]
+    who = f"host {socket.gethostname()} (process "
+    await first.until(lambda: who in first.condition("web", "Synced")["message"], what=who)
     assert cloud.writes(since=since) == []
     second.process.send_signal(signal.SIGCONT)
     await second.until(lambda: cloud.writes(since=since), TAKEOVER, "a write of either")
@@ -89,7 +93,7 @@ async def test_a_frozen_leader_is_replaced_and_writes_nothing_more(user, cloud):
 
 @pytest.mark.slow
 @pytest.mark.vital
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
 async def test_a_leader_that_ends_is_replaced(user, cloud, how):
     """Killed, its lease runs out; terminated, it gives the lease up and the other goes on

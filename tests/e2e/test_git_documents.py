@@ -50,13 +50,12 @@ async def test_a_commit_is_what_is_served(stage):
     call = ("--git", str(stage.root / "origin"), "--path", "live", "--git-every", "1")
     up = stage.up(*call, MOORAGE_OWNER="team")
     await up.converged("web")
-    assert up.status()["commit"] == first
+    await up.until(lambda: up.status()["commit"] == first)
 
     second = _commit(stage, service("web", env=[{"name": "COLOUR", "value": "red"}]), "two")
     await up.settled_on("web", colour="red", version="two")
-    assert up.status()["commit"] == second
-    history = stage.json("history", "web")["generations"]
-    assert [each.get("commit") for each in history][:2] == [second, first]
+    await up.until(lambda: up.status()["commit"] == second)
+    await up.until(lambda: commits(stage)[:2] == [second, first], what="the history names both")
 
     _commit(stage, "kind: [")
     await up.until(lambda: "web.yaml:1:" in "".join(up.status().get("problems", ())))
@@ -66,6 +65,11 @@ async def test_a_commit_is_what_is_served(stage):
     assert ask(endpoint, stage.ca)["version"] == "two"
     assert up.document("web")["generation"] == 2
     assert up.end() == 0
+
+
+def commits(stage):
+    history = stage.json("history", "web")["generations"]
+    return [each.get("commit") for each in history]
 
 
 async def test_a_signed_message_wakes_the_look_for_a_commit(stage):

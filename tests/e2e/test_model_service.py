@@ -21,7 +21,6 @@ from tests.e2e.chat import Chat
 from tests.e2e.machine import machine_pid
 from tests.e2e.model_service import (
     BOOT,
-    adapters,
     documents,
     facts,
     has_rolled,
@@ -174,9 +173,9 @@ class TestLife:
         endpoint, before = facts(up)
         await saved(service, up, documents("red", "blue", keys=("default", "ci")))
         second = key(service, "ci")
-        assert status_of(service, endpoint, "/v1/models", second) == 200
+        await up.until(lambda: status_of(service, endpoint, "/v1/models", second) == 200)
         await saved(service, up, documents("red", "blue"))
-        assert status_of(service, endpoint, "/v1/models", second) == 401
+        await up.until(lambda: status_of(service, endpoint, "/v1/models", second) == 401)
         assert status_of(service, endpoint, "/v1/models", key(service)) == 200
         _, after = facts(up)
         assert (starts(after), after["revisions"][0]["name"]) == (
@@ -196,8 +195,9 @@ class TestLife:
         async with Chat(endpoint, key(service), service.ca, ("red", "tiny"), streams=8) as chat:
             await chat.more(80)
             assert set(chat.seen("red")) == {"violet", "amber"}
-            (row,) = [row for row in adapters(service) if row["name"] == "red"]
-            assert (row["canary"]["weight"], row["canary"]["serving"], row["held"]) == (50, 1, None)
+            await up.until(lambda: red_of(service)["canary"]["serving"] == 1, what="it is reported")
+            row = red_of(service)
+            assert (row["canary"]["weight"], row["held"]) == (50, None)
 
             said = service.moorage("adapter", "promote", "tiny", "red").stdout
             assert "source: ./adapters/red-next" in said
@@ -247,7 +247,9 @@ class TestLife:
         message = up.condition("tiny", "Synced")["message"]
         assert "EvaluationFailed" in message
         assert "write source: ./adapters/red and take canary out" in message
-        assert any("was rolled back" in event.message for event in service.events())
+        await up.until(
+            lambda: any("was rolled back" in event.message for event in service.events())
+        )
         async with Chat(endpoint, key(service), service.ca, ("red",)) as chat:
             await chat.more(20)
         assert set(chat.seen("red")) == {"violet"}
@@ -328,7 +330,7 @@ class TestLife:
         ]
         await saved(service, up, documents("red", "blue", auth={"apiKeys": keys}))
         ops, ci = key(service, "ops"), key(service, "ci")
-        assert status_of(service, endpoint, "/metrics", ops) == 200
+        await up.until(lambda: status_of(service, endpoint, "/metrics", ops) == 200)
         assert status_of(service, endpoint, "/state", ops) == 200
         assert status_of(service, endpoint, "/v1/models", ops) == 401
         assert status_of(service, endpoint, "/metrics", ci) == 404

@@ -81,7 +81,7 @@ def moorage(stage, *arguments, code=0):
         cwd=stage.root,
         env=stage.env,
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     said = done.stdout.decode("cp1252"), done.stderr.decode("cp1252")
@@ -97,7 +97,7 @@ def ended(stage, line):
         cwd=stage.root,
         env=stage.env,
         capture_output=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     said = done.stderr.decode("cp1252")
@@ -145,7 +145,7 @@ def test_a_daemon_watches_and_ends_there(stage):
             time.sleep(0.1)
         moorage(stage, "up", "-f", "moorage.yaml", "-y", code=1)
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) in (0, 130)  # before or after everything has converged
+        assert running.wait(90) in (0, 130)  # before or after everything has converged
         assert not place.exists()  # it has drained
     finally:
         running.kill()

@@ -20,7 +20,7 @@ def stage(tmp_path_factory):
 
 
 def _get(address, path="/"):
-    with urllib.request.urlopen(address.rstrip("/") + path, timeout=20) as answer:
+    with urllib.request.urlopen(address.rstrip("/") + path, timeout=90) as answer:
         return answer.read().decode()
 
 
@@ -39,9 +39,13 @@ def _confirm(stage, address, path, page):
     token = (stage.state / "daemon" / "local" / "page-token").read_text().strip()
     seen = re.search(r'name="seen" value="(\w+)"', page)[1]
     form = urllib.parse.urlencode({"seen": seen, "token": token, "read": "yes"}).encode()
-    with urllib.request.urlopen(address.rstrip("/") + path, form, timeout=20) as answer:
+    with urllib.request.urlopen(address.rstrip("/") + path, form, timeout=90) as answer:
         assert answer.status == 200
     return page
+
+
+def _history(page):
+    return page[page.index('id="history"') : page.index('id="resources"')]
 
 
 @pytest.mark.slow
@@ -59,7 +63,7 @@ async def test_a_change_is_read_approved_and_taken_back_on_the_page(stage):
         address = (await up.until(lambda: place.exists() and json.loads(place.read_text())))[
             "address"
         ]
-        assert f"page:   {address}" in up.output
+        await up.until(lambda: f"page:   {address}" in up.output)
         await up.until(lambda: "Look at the plan" in _get(address))
         _decide(stage, address, "/approve/Environment/default")
         _decide(stage, address, "/approve/InferenceService/web")
@@ -71,13 +75,12 @@ async def test_a_change_is_read_approved_and_taken_back_on_the_page(stage):
         page = _decide(stage, address, "/approve/InferenceService/web")
         assert "COLOUR" in page
         await up.settled_on("web", colour="red")
-        page = _get(address, "/services/web")
-        assert "env" in page[page.index('id="history"') : page.index('id="resources"')]
-
-        (former,) = re.findall(r"/services/web/rollback/([\w-]+)", page)
+        await up.until(lambda: "env" in _history(_get(address, "/services/web")))
+        former = r"/services/web/rollback/([\w-]+)"
+        (former,) = await up.until(lambda: re.findall(former, _get(address, "/services/web")))
         _decide(stage, address, f"/services/web/rollback/{former}")
         await up.until(lambda: up.condition("web", "Synced")["reason"] == "RolledBack", 60)
-        assert re.search("replicas?, rolled back", _get(address, "/services/web"))
+        await up.until(lambda: re.search("replicas?, rolled back", _get(address, "/services/web")))
     assert not place.exists()
     place.write_text("{}")  # as a daemon that was killed leaves it
     silent = stage.up("--listen", "none")

@@ -194,7 +194,7 @@ async def test_no_value_is_in_anything_that_a_command_prints(stage, up):
 
 
 def page(up, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{up.port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.port}{path}", timeout=90) as answer:
         return answer.read().decode()
 
 
@@ -218,7 +218,7 @@ async def test_what_a_document_no_longer_names_goes(stage, up):
         return not configuration["registries"] and "login" not in names and "colour" in names
 
     await up.settled_on(APP, colour=now(stage))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not await gone():
             await asyncio.sleep(0.2)
 

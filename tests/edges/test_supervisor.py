@@ -142,7 +142,7 @@ async def test_what_never_returns_works_once_it_has_lasted(monkeypatch):
     told, edge = Told(), Loop(acts=[ValueError()])
     async with Supervisor(told.reports, told.sleep) as supervisor:
         supervisor.start(edge)
-        await asyncio.wait_for(edge.acted.wait(), 5)
+        await asyncio.wait_for(edge.acted.wait(), 30)
         assert told.condition(PHI).status == "False"
         while told.condition(PHI) is not None:
             await asyncio.sleep(0.01)
@@ -162,8 +162,8 @@ async def test_one_edge_that_fails_keeps_no_other_waiting():
     async with Supervisor(Broken(), lambda _: asyncio.sleep(0)) as supervisor:
         supervisor.start(bad)
         supervisor.start(good)
-        await asyncio.wait_for(good.acted.wait(), 5)
-        await asyncio.wait_for(bad.acted.wait(), 5)
+        await asyncio.wait_for(good.acted.wait(), 30)
+        await asyncio.wait_for(bad.acted.wait(), 30)
 
 
 async def test_an_edge_that_loses_its_cancellation_is_cancelled_again():

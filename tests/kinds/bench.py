@@ -114,7 +114,7 @@ class Bench:
 
     async def settled(self, item):
         """Look until nothing runs on the object any more."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (seen := await self.look(item)).busy:
                 await asyncio.sleep(0.05)
         return seen

@@ -240,7 +240,7 @@ async def test_a_write_after_a_refused_template_ends_well(changed, known):
 
     async def sent(call):
         operation = await call
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not (progress := await target.poll(target.identify(item), operation.token)).done:
                 await asyncio.sleep(0.05)
         return progress.error

@@ -146,7 +146,7 @@ async def write(bench: Bench, item: Any, values: list[tuple[Leaf, Any]]) -> None
     if item.key.kind == Kind.APP and "properties" in sent:
         sent["properties"].setdefault("template", {})["revisionSuffix"] = "altered"
     await arm._send(method, id_, version, sent)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while kind.state(await arm.get_json(id_, version)) not in SETTLED:
             await asyncio.sleep(0.05)
 

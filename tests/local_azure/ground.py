@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from azure.core.exceptions import ResourceNotFoundError
 
+from tests.patience import LEAST
+
 # Answers with its own facts; BOOT keeps it from listening for so many seconds, /stream lasts,
 # /crash ends it.
 SERVER = """
@@ -211,7 +213,7 @@ class App:
         await until(look)
 
 
-async def until(predicate, seconds=30.0):
+async def until(predicate, seconds=LEAST):
     """Wait for a coroutine function to give something true."""
     async with asyncio.timeout(seconds):
         while not (found := await predicate()):

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from infra.local_azure.runtime.scheduler import Scheduler
 from infra.local_azure.runtime.workload import RevisionStatus, Workload, revision_key
+from tests.patience import LEAST
 
 # Answers GET with its own facts, streams /stream slowly, echoes POST; SIGTERM is not handled, as in
 # any plain script.
@@ -151,7 +152,7 @@ class Stage:
         self,
         condition: Callable[[RevisionStatus], bool],
         revision: str = "phi--one",
-        seconds: float = 20,
+        seconds: float = LEAST,
     ) -> RevisionStatus:
         """Waits for a state of a revision; fails with the last one seen."""
         end = time.monotonic() + seconds
@@ -187,7 +188,7 @@ class Stage:
         """The facts that the plain server answers with."""
         return json.loads(await self.reach(path))
 
-    async def reach(self, path: str = "/", seconds: float = 30) -> str:
+    async def reach(self, path: str = "/", seconds: float = LEAST) -> str:
         """GET until it is answered 200: the ingress process starts beside the first replica and
         learns of it a moment later.
         """

@@ -63,7 +63,7 @@ async def test_a_running_operation_is_accepted_until_it_ends(clients, slow_opera
     account = f"{clients.group('rg-late')}/providers/Microsoft.Storage/storageAccounts/stlate01"
     await clients.raw("PUT", account, body, version="2026-09-01")
     assert ends(await read(clients, f"resourceId eq '{account}'"))[-1][1] == "Accepted"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while (
             ends(events := await read(clients, f"resourceId eq '{account}'"))[-1][1] != "Succeeded"
         ):

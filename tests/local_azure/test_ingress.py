@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.local_azure.stage import stage
+from tests.patience import LEAST
 
 _AIOHTTP = """
 import asyncio, os
@@ -174,7 +175,7 @@ async def test_a_stream_is_cut_at_the_limit(tmp_path):
                 await response.read()
 
 
-async def _until_answered(scene, status, text, seconds=5):
+async def _until_answered(scene, status, text, seconds=LEAST):
     end = time.monotonic() + seconds
     seen = None
     async with scene.client() as client:
@@ -309,7 +310,7 @@ async def test_a_plain_script_finishes_its_streams_when_its_replica_goes(tmp_pat
             await response.content.readany()
             scene.scheduler.set_workloads([scene.workload("phi--two")])
             assert (await response.content.read()).endswith(b"data: 19\n\n")
-        await scene.until(lambda status: not status.replicas, seconds=5)
+        await scene.until(lambda status: not status.replicas)
 
 
 async def test_a_replica_that_refuses_connections_costs_no_request(tmp_path):

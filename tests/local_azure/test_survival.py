@@ -186,7 +186,12 @@ def test_a_foreign_server_keeps_the_folder(own_azure):
     """A second server of the same folder refuses to run."""
     call = [sys.executable, "-m", "infra.local_azure", "serve", "--state-dir", str(own_azure.state)]
     done = subprocess.run(
-        call, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=30, check=False
+        call,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 1
     assert "already serves" in done.stderr

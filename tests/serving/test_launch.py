@@ -21,6 +21,7 @@ from serving.arguments import (
 )
 from serving.launch import Launch, without_lora
 from serving.processes import descendants
+from tests.patience import LEAST
 
 CHILD = """
 import json, os, signal, socket, subprocess, sys, threading, time
@@ -75,7 +76,7 @@ def launch(tmp_path):
     return start
 
 
-async def _until(condition, seconds=10.0):
+async def _until(condition, seconds=LEAST):
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline

@@ -20,7 +20,7 @@ class Edges:
         self.queue = asyncio.Queue()
 
     async def next(self):
-        return await asyncio.wait_for(self.queue.get(), 5)
+        return await asyncio.wait_for(self.queue.get(), 90)
 
     async def none(self, seconds=0.25):
         with pytest.raises(TimeoutError):
@@ -44,7 +44,7 @@ async def watching(*paths, quiet=QUIET, reread=30.0, cache=None):
         yield edges
     finally:
         stop.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 90)
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ async def test_what_ends_the_watch_on_directories_is_raised(file, monkeypatch, b
         assert await anext(watch) == {file}
         asyncio.get_running_loop().call_later(2 * QUIET, file.write_text, "two")
         with pytest.raises(ValueError, match="broken"):
-            await asyncio.wait_for(anext(watch), 5)
+            await asyncio.wait_for(anext(watch), 90)
     async for changed in source.watch(stop):
         assert changed == {file}
         stop.set()

@@ -186,7 +186,7 @@ SPOILT_GIT = [
     [case[:2] for case in SPOILT_GIT],
     ids=[f"{case[0]} {case[2]}" for case in SPOILT_GIT],
 )
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 def test_a_spoilt_repository_is_none(tmp_path, name, write):
     """Whatever lies in Git's place: the documents get an id of their own, and nothing hangs."""
     folder = _documents(tmp_path / "a" / "team")

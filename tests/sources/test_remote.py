@@ -40,7 +40,7 @@ def documents(tmp_path, adapter=""):
 
 async def settled(sources, wanted):
     """Look until nothing is on its way."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (found := await sources.fetch(wanted, {})).missing:
             await sources.arrived.wait()
             sources.arrived.clear()

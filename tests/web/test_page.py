@@ -63,7 +63,7 @@ async def look(tab, url, width=1440, scheme="light"):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     await tab.call("Emulation.setEmulatedMedia", features=features)
     await tab.call("Page.navigate", url=url)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     path = f"location.href === {url!r} && document.readyState === 'complete'"
     while not await tab.run(path):
         assert time.monotonic() < deadline

@@ -4,14 +4,16 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
 from serving.gateway.routes import GatewayRoutes, UsageLine
+from tests.patience import LEAST
 from tests.ports import free_port
-from tests.serving.gateway.conftest import ENVIRONMENT_KEY, key, route
+from tests.serving.gateway.conftest import ADMIN_KEY, ENVIRONMENT_KEY, key, route
 from tests.serving.gateway.stand_in import StandIn, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.vital]
@@ -23,7 +25,7 @@ async def process(tmp_path, url):
     """A running gateway: its process and its address."""
     folder = tmp_path / "gateway" / "dev" / "routes"
     folder.mkdir(parents=True, exist_ok=True)
-    keys = (key("team", ENVIRONMENT_KEY),)
+    keys = (key("team", ENVIRONMENT_KEY), key("ops", ADMIN_KEY, admin=True))
     routes = GatewayRoutes(
         environment="dev", generation=1, services=(route("phi", url),), keys=keys
     )
@@ -36,7 +38,7 @@ async def process(tmp_path, url):
     )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=HEADERS) as session:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(LEAST):
                 while not await _ready(session):
                     await asyncio.sleep(0.05)
             yield running, session
@@ -66,6 +68,25 @@ def _told(tmp_path):
     return sum(line.requests for line in lines), sum(line.output_tokens for line in lines)
 
 
+class Sent:
+    """The words of an answer, and when each of them was sent."""
+
+    def __init__(self, count):
+        self.count, self.times = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        for _ in range(self.count):
+            self.times.append(time.monotonic())
+            yield "word"
+
+    def before(self, seconds):
+        """How many were sent at least so long ago."""
+        return sum(at <= time.monotonic() - seconds for at in self.times)
+
+
 async def test_a_killed_gateway_loses_at_most_ten_seconds(tmp_path):
     """What was used ten seconds before kill -9 is on the share, a stream that runs included; a new
     gateway goes on counting.
@@ -75,14 +96,15 @@ async def test_a_killed_gateway_loses_at_most_ten_seconds(tmp_path):
         async with process(tmp_path, url) as (gateway, session):
             async with _post(session) as answer:
                 assert answer.status == 200
-            phi.pause = 0.02
+            phi.pause, phi.words = 0.02, (sent := Sent(2000))
             async with _post(session, stream=True) as answer:
                 assert answer.status == 200
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(LEAST):
                     while _told(tmp_path)[1] < 2050:
                         await asyncio.sleep(0.1)
                 gateway.send_signal(signal.SIGKILL)
                 await gateway.wait()
+                assert _told(tmp_path)[1] >= 2000 + sent.before(10)
         phi.pause, phi.words = 0, ("word",)
         async with process(tmp_path, url) as (gateway, session):
             async with _post(session) as answer:
@@ -104,16 +126,25 @@ async def test_a_gateway_that_has_to_end_answers_first(tmp_path):
         async with _post(session, stream=True) as streamed:
             await streamed.content.readline()
             plain = asyncio.create_task(_text(session))
-            await asyncio.sleep(0.3)
-            gateway.terminate()
-            await asyncio.sleep(0.3)
-            assert not await _ready(session)
+            async with asyncio.timeout(LEAST):
+                while await _held(session) < 2:
+                    await asyncio.sleep(0.05)
+                gateway.terminate()
+                while await _ready(session):
+                    await asyncio.sleep(0.05)
             phi.awake.set()
             assert (await streamed.text()).rstrip().endswith("data: [DONE]")
         assert "one two three" in await plain
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LEAST):
             assert await gateway.wait() == 0
     assert _told(tmp_path) == (2, 6)
+
+
+async def _held(session):
+    """How many requests wait for the service."""
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    async with session.get("/state", headers=headers) as answer:
+        return (await answer.json())["services"][0]["held"]
 
 
 async def _text(session):

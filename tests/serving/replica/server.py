@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from serving.catalogue import Adapter
+from tests.patience import patient
 from tests.ports import free_port
 from tests.serving.plain_vllm import edit
 from tests.serving.replica_share import ROOT, ReplicaShare
@@ -70,7 +71,7 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(40)
+                self.process.wait(120)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -89,7 +90,7 @@ class Server:
 
     async def until(self, condition, seconds: float = 20.0):
         """Poll a condition (sync or async) until it gives something true; its value."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while True:
             with contextlib.suppress(OSError, ValueError, KeyError, aiohttp.ClientError):
                 value = condition()

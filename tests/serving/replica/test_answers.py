@@ -200,7 +200,12 @@ async def test_metrics_and_state_of_each_version_and_the_request_log(server, cli
     secret = [{"role": "user", "content": "the secret of the harbour"}]
     status, _, headers = await chat(client, "red", max_tokens=6, ignore_eos=True, messages=secret)
     assert (status, await stream(client, "red", 8)) == (200, "red" * 4)
-    now = await samples()
+
+    async def counted():
+        now, name = await samples(), of("requests_total", status="200")
+        return now if now.get(name, 0) - before.get(name, 0) >= 2 else None
+
+    now = await server.until(counted)
     gained = {name: now[name] - before.get(name, 0) for name in now}
     assert gained[of("completion_tokens_total")] == 14
     assert gained[of("prompt_tokens_total")] > 0

@@ -45,7 +45,7 @@ async def test_adapters_change_under_streams_without_one_failed_request(server, 
     print(f"added within {time.monotonic() - began:.2f} s")
     assert (await chat(client, "blue"))[1] == "blue"
     started = asyncio.Event()
-    long = asyncio.create_task(stream(client, "blue", 600, started))
+    long = asyncio.create_task(stream(client, "blue", 1800, started))
     await started.wait()
     retrained = server.colour("violet", name="blue")
     server.share.write(red, green, retrained)
@@ -54,14 +54,14 @@ async def test_adapters_change_under_streams_without_one_failed_request(server, 
     status, text, headers = await chat(client, "blue")
     assert (status, text) == (200, "violet")
     assert headers["x-moorage-adapter-version"] == retrained.desired.digest[:12]
-    assert await long == "blue" * 300
-    last = asyncio.create_task(stream(client, "blue", 400, started := asyncio.Event()))
+    assert await long == "blue" * 900
+    last = asyncio.create_task(stream(client, "blue", 600, started := asyncio.Event()))
     await started.wait()
     server.share.write(red, green)
     await server.serves(red, green)
     assert (await chat(client, "blue"))[:2] == (404, "model_not_found")
     assert "blue" not in await models(client)
-    assert await last == "violet" * 200
+    assert await last == "violet" * 300
     stop.set()
     await asyncio.gather(*runners)
     assert [one for one in done if one[1] != ANSWERS[one[0]] * 6] == []
@@ -127,14 +127,14 @@ async def test_a_running_stream_keeps_its_version_token_by_token(server, client)
     green = server.colour("green")
     server.share.write(one, green)
     await server.serves(one, green)
-    quiet = await tokens(client, "red", 500)
+    quiet = await tokens(client, "red", 1500)
     started = asyncio.Event()
-    running = asyncio.create_task(tokens(client, "red", 500, started))
+    running = asyncio.create_task(tokens(client, "red", 1500, started))
     await started.wait()
     server.share.write(other, green)
     await server.serves(other, green)
     assert not running.done()
-    after, overtaken = await tokens(client, "red", 500), await running
+    after, overtaken = await tokens(client, "red", 1500), await running
     assert [token for token, _ in overtaken] == [token for token, _ in quiet]
     assert max(abs(a[1] - b[1]) for a, b in zip(overtaken, quiet, strict=True)) < 1e-3
     assert max(abs(a[1] - b[1]) for a, b in zip(after, quiet, strict=True)) > 1e-2

@@ -28,7 +28,7 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
     complete, exit code 0.
     """
     started = asyncio.Event()
-    running = asyncio.create_task(stream(client, "red", 900, started))
+    running = asyncio.create_task(stream(client, "red", 1900, started))
     await started.wait()
     server.process.terminate()
 
@@ -40,8 +40,8 @@ async def test_a_stop_finishes_running_requests_and_refuses_new_ones(server, cli
     assert (status, headers["retry-after"]) == (503, "1")
     async with client.get("/ready") as answer:
         assert answer.status == 503
-    assert await running == "red" * 450
-    assert await asyncio.to_thread(server.process.wait, 30) == 0
+    assert await running == "red" * 950
+    assert await asyncio.to_thread(server.process.wait, 120) == 0
     assert server.report()["ready"] is False
 
 
@@ -78,7 +78,7 @@ async def test_a_killed_launch_takes_vllm_with_it(server):
     below = processes_below(server.process.pid)
     assert len(below) >= 3
     server.process.kill()
-    await asyncio.to_thread(server.process.wait, 10)
+    await asyncio.to_thread(server.process.wait, 60)
     await server.until(lambda: not any(map(lives, below)), 10)
 
 
@@ -101,7 +101,7 @@ async def test_a_killed_vllm_ends_the_replica_so_that_the_platform_restarts_it(s
         )
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    assert await asyncio.to_thread(server.process.wait, 30) == 1
+    assert await asyncio.to_thread(server.process.wait, 120) == 1
     print(f"{victim}: ended after {time.monotonic() - began:.1f} s: {server.report()['message']}")
     assert server.report()["ready"] is False
     assert "vLLM" in server.report()["message"]
