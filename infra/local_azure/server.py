@@ -109,7 +109,9 @@ class Server:
         plane, answer = self._plane(path, request.headers.get("Host", ""))
         if not listener.is_clean(path):
             return listener.refusal(400, "Invalid URL", "The request URL is invalid.")
-        event = events.of_request(plane, request.method, path, query) if self.parts.faults else None
+        agent, event = request.headers.get("User-Agent", ""), None
+        if self.parts.faults:
+            event = events.of_request(plane, request.method, path, query, agent)
         if event is not None and plane == "arm":
             # What this request starts must find the script in force.
             self.parts.standing_faults.look()
@@ -119,7 +121,7 @@ class Server:
         def done(code: int) -> None:
             nonlocal status
             status = code
-            agent, hits = request.headers.get("User-Agent", ""), event.hits if event else ()
+            hits = event.hits if event else ()
             seconds = time.perf_counter() - begun
             self._journal.write(
                 client=agent,

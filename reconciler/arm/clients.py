@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import ssl
 import uuid
 from collections import Counter
@@ -167,7 +168,7 @@ class Arm:
     def _policies(self) -> list[Any]:
         return [
             _OwnRequest(),
-            policies.UserAgentPolicy(base_user_agent=user_agent()),
+            policies.UserAgentPolicy(base_user_agent=user_agent(), user_agent_use_env=False),
             policies.ProxyPolicy(),
             AsyncARMChallengeAuthenticationPolicy(self._credential, self.settings.scope),
             policies.CustomHookPolicy(),
@@ -305,11 +306,14 @@ def _traced(arm: Arm) -> aiohttp.TraceConfig:
 
 @cache
 def user_agent() -> str:
-    """`moorage/<version>`, what Azure's logs and the local Azure's journal show."""
+    """`moorage/<version>`, what Azure's logs and the local Azure's journal show, with the addition
+    that Azure's SDKs take from the environment.
+    """
+    added = os.environ.get("AZURE_HTTP_USER_AGENT", "")
     try:
-        return f"moorage/{metadata.version('moorage')}"
+        return f"moorage/{metadata.version('moorage')} {added}".strip()
     except metadata.PackageNotFoundError:
-        return "moorage"
+        return f"moorage {added}".strip()
 
 
 def _says_absent(response: AsyncHttpResponse) -> bool:

@@ -222,6 +222,7 @@ class Share:
             retry_total=0,
             user_agent=user_agent(),
             user_agent_overwrite=True,
+            user_agent_use_env=False,
             raw_request_hook=self._prepare,
         )
         return self._client

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from reconciler.api.kinds import Kind
-from reconciler.arm.clients import Arm
+from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.inventory import Inventory
 from reconciler.engine.errors import TransportFailed
 
@@ -160,6 +160,18 @@ async def test_one_connection_serves_many_calls(arm, scripted):
     assert scripted.tokens == 1
     assert scripted.headers[0]["Authorization"] == "Bearer a-token"
     assert scripted.headers[0]["User-Agent"].startswith("moorage")
+
+
+async def test_the_environment_adds_to_the_user_agent(scripted, monkeypatch):
+    """As in Azure's SDKs, and once only: it tells two daemons apart."""
+    monkeypatch.setenv("AZURE_HTTP_USER_AGENT", "second-daemon")
+    user_agent.cache_clear()
+    scripted.on("GET", APPS, 200, page("phi"))
+    async with Arm(scripted.settings()) as arm:
+        await arm.get_json(APPS, "2026-07-01")
+    user_agent.cache_clear()
+    sent = scripted.headers[0]["User-Agent"].split()
+    assert (sent[0][:7], sent[1:]) == ("moorage", ["second-daemon"])
 
 
 async def test_unreachable_is_a_transport_failure(scripted):

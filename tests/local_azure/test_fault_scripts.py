@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from infra.local_azure.faults import script as script_module
+from infra.local_azure.faults.events import of_request
 from infra.local_azure.faults.fault import Event, Fault
 from infra.local_azure.faults.fault_store import FaultStore
 from infra.local_azure.faults.kinds import KINDS
@@ -127,3 +128,13 @@ def test_a_state_stands_until_its_time_is_over(tmp_path):
             [Fault("a", "ReplicaHangs", name="web"), Fault("b", "ReplicaCrashes", lasts=0)], 0
         )
         assert [fault.id for fault in opened.standing({"ReplicaHangs", "ReplicaCrashes"})] == ["a"]
+
+
+def test_a_fault_can_be_for_one_caller():
+    """Its `User-Agent` is compared, whatever the plane; what has none is not meant."""
+    fault = script_module.single({"fault": "ResetBefore", "client": "*First*"}, set())
+    for plane in ("arm", "files", "login"):
+        first = of_request(plane, "GET", "/acct/share", "", "moorage/1.0 first azsdk/2")
+        second = of_request(plane, "GET", "/acct/share", "", "moorage/1.0 second azsdk/2")
+        assert (fault.matches(first), fault.matches(second)) == (True, False)
+    assert not fault.matches(Event("ingress", "GET", names=("web",)))

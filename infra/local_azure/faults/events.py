@@ -35,16 +35,16 @@ _FILES = {
 }
 
 
-def of_request(plane: str, method: str, path: str, query: str) -> Event:
-    """`path` and `query` as they came over the wire."""
+def of_request(plane: str, method: str, path: str, query: str, client: str) -> Event:
+    """`path` and `query` as they came over the wire; `client` is the User-Agent."""
     if plane == "arm":
-        return _arm(method, path)
+        return _arm(method, path, client)
     if plane == "files":
-        return _files(method, path, dict(parse_qsl(query)))
-    return Event(plane, method)
+        return _files(method, path, dict(parse_qsl(query)), client)
+    return Event(plane, method, client=client)
 
 
-def _arm(method: str, path: str) -> Event:
+def _arm(method: str, path: str, client: str) -> Event:
     target = ids.parse(path)
     shape = [part for part in target.route.split("/") if part != "{}"]
     if shape[0] == "subscriptions" and "resourcegroups" in shape:
@@ -56,13 +56,13 @@ def _arm(method: str, path: str) -> Event:
         and (target.namespace or target.group or "resourcegroups" in path.lower())
     )
     known = (names[-1], "/".join(names), target.path) if names else (target.path,)
-    return Event("arm", "LIST" if listing else method, "/".join(shape), known)
+    return Event("arm", "LIST" if listing else method, "/".join(shape), known, client)
 
 
-def _files(method: str, path: str, query: dict[str, str]) -> Event:
+def _files(method: str, path: str, query: dict[str, str], client: str) -> Event:
     kind, comp = query.get("restype", "").lower(), query.get("comp", "").lower()
     clean = unquote(path).strip("/")
     _, _, below = clean.partition("/")
     names = (clean, below, clean.rsplit("/", 1)[-1], clean.split("/", 1)[0])
     shown = _FILES.get((kind, method, comp), f"{method}{kind}{comp}").lower()
-    return Event("files", "LIST" if comp == "list" else method, shown, names)
+    return Event("files", "LIST" if comp == "list" else method, shown, names, client)

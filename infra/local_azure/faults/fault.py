@@ -16,20 +16,22 @@ class Event:
 
     `operation` is a resource type (`microsoft.app/containerapps`, perhaps with an action) or, on
     the Files plane, the operation's name (`putrange`). A name pattern is compared with `names`:
-    `web`, `cae/web`, `account/share/path`. `hits` are the faults that hit it.
+    `web`, `cae/web`, `account/share/path`. `client` is a request's User-Agent. `hits` are the
+    faults that hit it.
     """
 
     plane: str
     method: str = ""
     operation: str = ""
     names: tuple[str, ...] = ()
+    client: str = ""
     hits: list[str] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens (`kind`, `takes`), to what (`plane`, `method`, `operation`, `name`; empty: any),
-    and how often.
+    """What happens (`kind`, `takes`), to what (`plane`, `method`, `operation`, `name`, `client`;
+    empty: any), and how often.
 
     The first `after` events that match pass; then `times` of them are hit (None: all), each with
     `probability`; `lasts` seconds after it was added the fault is over.
@@ -41,6 +43,7 @@ class Fault:
     method: str = ""
     operation: str = ""
     name: str = ""
+    client: str = ""
     after: int = 0
     times: int | None = None
     probability: float = 1.0
@@ -64,6 +67,8 @@ class Fault:
         ):
             return False
         if self.operation and not fnmatchcase(event.operation, self.operation.lower()):
+            return False
+        if self.client and not fnmatchcase(event.client.lower(), self.client.lower()):
             return False
         return not self.name or any(
             fnmatchcase(name.lower(), self.name.lower()) for name in event.names

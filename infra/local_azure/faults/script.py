@@ -82,6 +82,7 @@ FIELDS: Mapping[str, Callable[[Any], Any]] = {
     "method": _one_of(*_METHODS),
     "operation": _text,
     "name": _text,
+    "client": _text,
     "after": _number(0, whole=True),
     "times": _number(1, whole=True),
     "probability": _number(0, 1),

@@ -27,15 +27,11 @@ async def strike(
     faults: FaultStore | None, app: str, request: web.BaseRequest
 ) -> tuple[web.Response | None, bool]:
     """An answer instead of the app's, and whether the app's answer is to be cut off."""
-    if (
-        not faults
-        or (
-            fault := faults.pick(
-                Event("ingress", request.method, names=(app, request.path)), _KINDS
-            )
-        )
-        is None
-    ):
+    if not faults:
+        return None, False
+    client = request.headers.get("User-Agent", "")
+    event = Event("ingress", request.method, names=(app, request.path), client=client)
+    if (fault := faults.pick(event, _KINDS)) is None:
         return None, False
     if fault.kind == "Slow":
         await asyncio.sleep(fault["seconds"])
