@@ -9,13 +9,13 @@ keeps it. schemas.py says what is large; exchange.py takes the turn.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from serving.answers import refuse
 from serving.bodies import RefusedError
+from serving.lines import Lines, Receive
 from serving.schemas import Grammar
 from serving.traffic import Call
 
@@ -24,15 +24,13 @@ _KEPT = 4096  # digests of grammars that were compiled here
 # Of a core, for each part. A compilation goes on after its client has left, so its key waits for
 # about as long as it takes.
 SECONDS_A_PART = 0.002
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Compilations:
     """The turns of a replica's keys."""
 
     def __init__(self) -> None:
-        self._lines: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: Counter[str] = Counter()
+        self._lines = Lines()
         self._known: OrderedDict[str, None] = OrderedDict()
 
     @asynccontextmanager
@@ -45,45 +43,28 @@ class Compilations:
         if grammar is None or not self._new(grammar):
             yield
             return
-        line = self._lines[whose]
-        await self._wait(whose, receive)
+        if self._lines.waiting[whose] >= WAITING:
+            text = (
+                f"{WAITING} requests with new schemas of this key wait already; try again in 1 s."
+            )
+            raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
+        release = await self._lines.enter(whose, receive)
         if not self._new(grammar):  # the request before had the same one
-            line.release()
+            release()
             yield
             return
-        held = True
 
         def compiled() -> None:
-            nonlocal held
             self._remember(grammar.digest)
-            if held:
-                held = False
-                line.release()
+            release()
 
         call.on_first_token = compiled
         try:
             yield
         finally:
-            if held:
-                held = False
+            if call.first_token is None:
                 wait = grammar.parts * SECONDS_A_PART
-                asyncio.get_running_loop().call_later(wait, line.release)
-
-    async def _wait(self, whose: str, receive: Receive) -> None:
-        line = self._lines[whose]
-        if not line.locked():
-            await line.acquire()
-            return
-        if self._waiting[whose] >= WAITING:
-            text = (
-                f"{WAITING} requests with new schemas of this key wait already; try again in 1 s."
-            )
-            raise RefusedError(refuse(429, text, "rate_limit_exceeded", (b"retry-after", b"1")))
-        self._waiting[whose] += 1
-        try:
-            await _unless_left(line, receive)
-        finally:
-            self._waiting[whose] -= 1
+                asyncio.get_running_loop().call_later(wait, release)
 
     def _new(self, grammar: Grammar | None) -> bool:
         return grammar is not None and grammar.digest not in self._known
@@ -92,31 +73,3 @@ class Compilations:
         self._known[digest] = None
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
-
-
-async def _unless_left(line: asyncio.Lock, receive: Receive) -> None:
-    """Acquire the lock, or raise ConnectionError when the client leaves first."""
-    left = asyncio.ensure_future(_left(receive))
-    turn = asyncio.ensure_future(line.acquire())
-    try:
-        await asyncio.wait({turn, left}, return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError:
-        _give_back(turn, line)
-        raise
-    finally:
-        left.cancel()
-    if not turn.done() or (left.done() and not left.cancelled()):
-        _give_back(turn, line)
-        raise ConnectionError("the client has left")
-
-
-def _give_back(turn: asyncio.Future[Any], line: asyncio.Lock) -> None:
-    if not turn.done():
-        turn.cancel()
-    elif not turn.cancelled():  # it was this one's turn already
-        line.release()
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -16,6 +16,7 @@ from typing import Any
 
 from serving import media, nan
 from serving.catalogue import AdapterReason, Expectation
+from serving.prefills import STEPS, Prefills
 from serving.proof import (
     BASES,
     FLOOR,
@@ -29,7 +30,7 @@ from serving.proof import (
     judge,
     unmet,
 )
-from serving.traffic import current_call
+from serving.traffic import Call, current_call
 from serving.versions import Route, Version
 
 log = logging.getLogger("moorage.engine")
@@ -79,6 +80,9 @@ class VllmEngine:
         )
         client.add_request, client.generate = self._guarded_add_request, self._counted_generate
         nan.end_requests(client.output_processor)
+        step = client.vllm_config.scheduler_config.max_num_batched_tokens
+        self._prefills = Prefills(STEPS * step)
+        self._prefills.follow(client.output_processor)
 
     @property
     def names(self) -> list[str]:
@@ -259,7 +263,18 @@ class VllmEngine:
                     f" prompt; it has {tokens}."
                 )
             call.prompt_tokens += tokens
+            return await self._admitted_request(
+                call, tokens, request_id, prompt, params, *args, **options
+            )
         return await self._add_request(request_id, prompt, params, *args, **options)
+
+    async def _admitted_request(self, call: Call, tokens: int, *args: Any, **options: Any) -> Any:
+        """The request, once its key's prompts leave room for it in the engine."""
+        call.on_engine()
+        admission = await self._prefills.enter(call, tokens)
+        queue = await self._add_request(*args, **options)
+        self._prefills.name(admission, queue.request_id)
+        return queue
 
     async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
         """VLLM's own answers, counted in the call that they belong to. An answer that was computed

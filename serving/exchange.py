@@ -21,6 +21,7 @@ from serving.catalogue import Cors, Limits
 from serving.compilations import Compilations
 from serving.keys import Header, Key, Keys, Refusal
 from serving.limits import Bounds, Demand, judge
+from serving.preparations import Preparations
 from serving.relayed import is_stream, with_usage
 from serving.schemas import Grammar, compiles, large_grammar
 from serving.tracing import span
@@ -65,6 +66,7 @@ class Door:
     state: Callable[[], dict[str, Any]] = field(default=dict)
     lane: Lane = field(default_factory=Lane)
     compilations: Compilations = field(default_factory=Compilations)
+    preparations: Preparations = field(default_factory=Preparations)
     calls: set[Call] = field(default_factory=set)
 
 
@@ -102,8 +104,9 @@ class Exchange:
             if self._scope["method"] == "POST":
                 body, order = await self._take(receive)
                 given = _replay(body, receive)
-            turn = door.compilations.turn(self._key.name, self._grammar, call, receive)
-            async with turn:
+            compiling = door.compilations.turn(self._key.name, self._grammar, call, receive)
+            room = door.lane.room(len(body), self._key.name)
+            async with compiling, door.preparations.turn(call, len(body), receive, room):
                 await self._app(self._scope, given, _outgoing(self, send))
         except RefusedError as error:
             call.status = error.answer.status

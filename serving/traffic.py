@@ -70,7 +70,9 @@ class Call:
     output_limit: int | None = None
     prompt_logprobs: bool = False
     structured: bool = False
+    on_engine: Callable[[], None] = lambda: None
     on_first_token: Callable[[], None] = lambda: None
+    on_end: list[Callable[[], None]] = field(default_factory=list)
     route: str = ""
     model: str = ""
     version: Pinned | None = None
@@ -97,14 +99,20 @@ class Call:
             self.version = version
             version.pins += 1
 
-    def produced(self, tokens: int) -> None:
+    def started(self) -> None:
+        """The first token is there."""
         if self.first_token is None:
             self.first_token = self.clock() - self.began
             self.on_first_token()
+
+    def produced(self, tokens: int) -> None:
+        self.started()
         self.completion_tokens += tokens
 
     def end(self) -> None:
         """Release the version and count the call for it."""
+        for each in self.on_end:
+            each()
         self.failed = self.failed or self.status >= SERVER_ERROR
         if self.version is not None:
             self.version.pins -= 1

@@ -33,6 +33,10 @@ _MODEL_SERVICE = {
         "keys in variables are readable by all who can read the app",
         "write spec.auth.apiKeys",
     ),
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": (
+        "it lets vLLM's processes run code that a message holds",
+        "leave it out",
+    ),
     "VLLM_SERVER_DEV_MODE": ("it opens routes that control the engine", "leave it out"),
     "VLLM_HOST_IP": ("a replica's address is the platform's", "leave it out"),
     "VLLM_PORT": ("probes and ingress expect vLLM on port 8000", "leave it out"),

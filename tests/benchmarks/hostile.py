@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -60,13 +60,15 @@ async def _measure() -> Section:
     return section("A small chat beside hostile clients, the gate alone", found, notes)
 
 
-async def compare(port: int, good: str, hostile: str, model: str) -> dict[str, list[Timings]]:
+async def compare(
+    port: int, good: str, hostile: str, model: str, kinds: Iterable[str] = KINDS
+) -> dict[str, list[Timings]]:
     """Quiet and hostile timings of each kind."""
     url, headers = f"http://127.0.0.1:{port}", {"authorization": f"Bearer {good}"}
     found = {}
     async with aiohttp.ClientSession(url, headers=headers) as http:
         await _warm(http, model)
-        for kind in KINDS:
+        for kind in kinds:
             quiet, loud = found[kind] = [Timings(), Timings()]
             for _ in range(ROUNDS):
                 await _round(http, model, quiet)

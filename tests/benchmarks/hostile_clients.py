@@ -34,12 +34,18 @@ def _schema(model: str) -> bytes:
     return _chat(model, response_format=wanted)
 
 
+def _whole_context(model: str) -> bytes:
+    """Another one each time, and all of it is read by the model: the cache of prefixes does not help."""
+    return _chat(model, " ".join(os.urandom(2).hex() for _ in range(180)))
+
+
 # What is sent, and in how large pieces (0: by length, at once).
 KINDS: dict[str, tuple[Callable[[str], bytes], int]] = {
     "many messages, 250 KiB": (lambda model: _chat(model, "x", 6_400), 0),
     "many messages, 5 MiB": (lambda model: _chat(model, "x", 40_000), 0),
     "too many values, 13 MiB": (lambda model: _chat(model, "x", 400_000), 0),
     "long prompt, 250 KiB": (lambda model: _chat(model, "word " * 50_000), 0),
+    "prompts of 900 letters": (_whole_context, 0),
     "long prompt, 15 MiB": (lambda model: _chat(model, "word " * (3 * MIB)), 0),
     "no JSON, 15 MiB": (lambda _model: b'{"a": "' + b'\\"' * (7 * MIB), 0),
     "too large, 20 MiB in chunks": (lambda _model: b"x" * (20 * MIB), 64 << 10),
@@ -47,7 +53,7 @@ KINDS: dict[str, tuple[Callable[[str], bytes], int]] = {
     "gzip of 15 MiB": (lambda model: gzip.compress(_chat(model, "a" * (15 * MIB))), 0),
 }
 PACKED = ("gzip of 15 MiB",)
-FRESH = ("schemas of 600 parts",)
+FRESH = ("schemas of 600 parts", "prompts of 900 letters")
 
 
 def _request(kind: str, key: str, model: str) -> bytes:

@@ -200,6 +200,22 @@ def test_what_serving_calls_is_there(path, owner, function, arguments):
             "their adapter",
         ),
         (
+            "v1/engine/output_processor.py",
+            "req_state.is_prefilling = False",
+            "the first output of a request, which lets its key's next prompt in",
+        ),
+        ("v1/engine/output_processor.py", "self.parent_req = parent_req", "of several choices"),
+        (
+            "v1/engine/async_llm.py",
+            "queue = RequestOutputCollector(params.output_kind, request.request_id)",
+            "the name of a prompt that the engine reads",
+        ),
+        (
+            "config/scheduler.py",
+            "max_num_batched_tokens: int",
+            "how many tokens of a key's prompts the engine reads at a time",
+        ),
+        (
             "entrypoints/serve/middleware/register.py",
             "app.add_middleware(imported)",
             "the gate is installed",
