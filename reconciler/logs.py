@@ -16,6 +16,8 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from reconciler.api.printable import clean
+
 _SECRET = re.compile(
     r"(mk-[A-Za-z0-9_-]{16,}|AccountKey=[^;\s]+|Bearer [A-Za-z0-9._-]{16,}"
     r"|sig=[A-Za-z0-9%+/=]{16,}|hf_[A-Za-z0-9]{16,})"
@@ -92,9 +94,9 @@ def configure(stream: TextIO = sys.stderr, level: str = "INFO") -> None:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=logging.WARNING, stream=stream, format="%(levelname)s %(name)s %(message)s"
-    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_CleanFormatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("azure").setLevel(logging.ERROR)  # the SDK logs whole requests
 
 
@@ -105,11 +107,19 @@ def masked(text: str) -> str:
 
 def mask(_logger: Any, _method: str, event: Any) -> Any:
     """Replace what looks like a secret in every text of an event: the last line of defence, not the
-    first.
+    first. What steers a terminal is spelt out, because logs are read on one.
     """
     return {
-        name: masked(value) if isinstance(value, str) else value for name, value in event.items()
+        name: clean(masked(value)) if isinstance(value, str) else value
+        for name, value in event.items()
     }
+
+
+class _CleanFormatter(logging.Formatter):
+    """Of the log lines of libraries, which tell what servers answered."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(masked(super().format(record)))
 
 
 def keep_traceback(error: BaseException) -> Path:

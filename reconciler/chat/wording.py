@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
 
+from reconciler.api.printable import clean
 from reconciler.chat.endpoint import EndpointAnswer
 from reconciler.chat.state import State, StateKind
 
@@ -14,6 +15,10 @@ TITLES = {
     StateKind.DOWN: "Not running",
     StateKind.UNKNOWN: "Unknown",
 }
+
+
+def escape(text: str) -> str:
+    return html.escape(clean(text))
 
 
 def head(service: str, target: str, state: State) -> str:

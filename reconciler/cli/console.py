@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 import rich.console
 from rich.segment import Segment
 
-from reconciler.cli.terminal import clean
+from reconciler.api.printable import clean
 
 
 class Console(rich.console.Console):

@@ -1,33 +1,16 @@
 """The one place where texts of others (reports, logs, documents, models' answers) reach a terminal:
-control characters are shown and have no effect. `app.run` puts `guarded` around every command;
-Rich's output goes through console.py.
+control characters are shown and have no effect (printable.py). `app.run` puts `guarded` around
+every command; Rich's output goes through console.py.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
-# C0 but tab and newline, DEL, C1, marks that turn the direction of text, halves of surrogates.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def clean(text: str) -> str:
-    """`text` without colours; every other control character is written out."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _CONTROL.sub(_spelt, _COLOURS.sub("", text.replace("\r\n", "\n")))
-
-
-def _spelt(match: re.Match[str]) -> str:
-    number = ord(match[0])
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+from reconciler.api.printable import clean
 
 
 class _Clean:

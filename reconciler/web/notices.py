@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from reconciler.api.conditions import Condition, ConditionType, Status
+from reconciler.api.printable import clean
 from reconciler.api.reasons import Reason
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
@@ -65,7 +66,9 @@ def notices_of(store: Store, now: datetime) -> dict[str, Notice]:
         found += _of_conditions(row.ref, conditions)
         if row.ref.kind == "InferenceService":
             found += _idle(row.ref, records, now)
-    return {notice.place: notice for notice in found}
+    # A receiver may show the text in a terminal, and a chat in a line.
+    shown = (replace(notice, message=clean(notice.message)) for notice in found)
+    return {notice.place: notice for notice in shown}
 
 
 def cloud_event(notice: Notice, source: str, now: datetime) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 
 import jinja2
 from aiohttp import web
+from markupsafe import Markup
 
+from reconciler.api.printable import clean
 from reconciler.engine.store import Store
 from reconciler.web.axes import Tone
 from reconciler.web.decisions import Decisions, WriteToken
@@ -219,11 +221,19 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printable,
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
     found.filters.update(wait=wait, clock=clock)
     found.globals.update(anchor=anchor, address=_address)
     return found
+
+
+def _printable(value: Any) -> Any:
+    """A page may be read with curl, and marks that turn text round work in browsers too."""
+    if isinstance(value, Markup):
+        return Markup(clean(value))  # noqa: S704 - it was escaped before
+    return clean(value) if isinstance(value, str) else value
 
 
 def _address(document: DocumentView) -> str:

@@ -9,9 +9,10 @@ import pytest
 from rich.live import Live
 from rich.text import Text
 
+from reconciler.api.printable import clean
 from reconciler.cli import app, terminal
 from reconciler.cli.console import Console
-from reconciler.cli.terminal import clean, guarded
+from reconciler.cli.terminal import guarded
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\x9b1A\u202e\u061cabc\ud800\x1b]52;c;eA==\x07"
 
