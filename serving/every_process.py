@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from serving import cpu_lora, grammar_threads, nan, stages
+from serving import cpu_lora, cpu_steps, grammar_threads, nan, stages
 from serving.processes import die_with_parent
 
 
@@ -16,6 +16,7 @@ def register() -> None:
     """
     die_with_parent()
     cpu_lora.correct()
+    cpu_steps.shorten()
     nan.contain()
     stages.follow_worker()
     grammar_threads.step_back()

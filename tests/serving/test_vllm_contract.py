@@ -211,6 +211,16 @@ def test_what_serving_calls_is_there(path, owner, function, arguments):
             "the name of a prompt that the engine reads",
         ),
         (
+            "engine/arg_utils.py",
+            "= self.get_batch_defaults(world_size)",
+            "how many tokens a step of a CPU reads",
+        ),
+        (
+            "engine/arg_utils.py",
+            "model_config.max_model_len,\n                    self.max_num_batched_tokens,",
+            "more for models that cannot read in pieces",
+        ),
+        (
             "config/scheduler.py",
             "max_num_batched_tokens: int",
             "how many tokens of a key's prompts the engine reads at a time",
