@@ -17,22 +17,29 @@ if TYPE_CHECKING:
 
 
 def validate(file: Files = None, output: Output = "text") -> None:
-    """Check documents and their local folders. Changes nothing. Exit code 2 with file:line:column
-    of each error.
+    """Check documents and the local folders and files that they name. Changes nothing. Exit code 2
+    with file:line:column of each error.
     """
     from reconciler.api.adapters import adapter_notes
     from reconciler.api.gateway_references import gateway_notes
+    from reconciler.api.problems import ManifestError
     from reconciler.sources.gateway_runtime import machine_notes
+    from reconciler.sources.secrets import secret_problems
 
     as_json = check_output(output)
-    manifest = manifest_of(file).without_faults()
+    manifest = manifest_of(file)
+    secrets = [[*secret_problems(loaded)] for loaded in manifest.documents]
+    broken = [problem for found in secrets for problem, absent in found if not absent]
+    if broken or manifest.faults:
+        raise ManifestError([*broken, *(fault.problem for fault in manifest.faults)])
     rows = []
-    for loaded in manifest.documents:
+    for loaded, found in zip(manifest.documents, secrets, strict=True):
         kind, name = loaded.document.kind, loaded.document.metadata.name
         notes = [
             *adapter_notes(loaded),
             *gateway_notes(loaded, manifest.documents),
             *machine_notes(loaded.document),
+            *(f"{problem}; the service needs it where the daemon runs" for problem, _ in found),
             *_cooldown_notes(loaded),
         ]
         place = {"file": str(loaded.file), "line": loaded.line}

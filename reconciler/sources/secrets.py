@@ -5,11 +5,12 @@ that cannot be read holds up its own service alone, which keeps its last version
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.api.documents import InferenceService
 from reconciler.api.loaded import Loaded, local_file
+from reconciler.api.problems import Problem
 from reconciler.api.reasons import Reason
 from reconciler.api.regular_files import read_regular
 from reconciler.api.secret_fields import Secret
@@ -21,7 +22,13 @@ Found = dict[tuple[str, str], str | Missing]
 
 
 class _Unusable(Exception):
-    """Why there is no value; the text never contains it."""
+    """Why there is no value; the text never contains it. `absent`: there is no such file or
+    variable here, which says nothing of the machine of the daemon.
+    """
+
+    def __init__(self, message: str, *, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
 
 
 def read_secrets(
@@ -51,18 +58,37 @@ def read_secrets(
     return found
 
 
+def secret_problems(
+    loaded: Loaded, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[Problem, bool]]:
+    """What is wrong with the secrets of a document on this machine. True with what is only absent:
+    the daemon may have it.
+    """
+    if not isinstance(loaded.document, InferenceService):
+        return
+    for index, secret in enumerate(loaded.document.spec.secrets):
+        try:
+            if secret.value_from is not None:
+                _value(secret, loaded.base_dir, os.environ if environment is None else environment)
+        except _Unusable as why:
+            path = ("spec", "secrets", index, "valueFrom")
+            yield loaded.problem(path, f"secret {secret.name}: {why}"), why.absent
+
+
 def _value(secret: Secret, base: Path, environment: Mapping[str, str]) -> str:
     source = secret.value_from
     assert source is not None
     if source.env is not None:
         if source.env not in environment:
-            raise _Unusable(f"there is no variable {source.env} where this runs")
+            text = f"there is no variable {source.env} where this runs"
+            raise _Unusable(text, absent=True)
         return _checked(environment[source.env], f"the variable {source.env}")
     file = str(source.file)
     try:
         data = read_regular(local_file(base, file), LONGEST + 3)
     except OSError as error:
-        raise _Unusable(f"{file} cannot be read: {error.strerror or error}") from None
+        text = f"{file} cannot be read: {error.strerror or error}"
+        raise _Unusable(text, absent=isinstance(error, FileNotFoundError)) from None
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ import pytest
 from reconciler.api.manifest import load
 from reconciler.api.secret_values import SecretValues
 from reconciler.api.source import Missing
+from reconciler.cli.app import run
 from reconciler.sources.secrets import LONGEST, read_secrets
 
 SERVICE = """\
@@ -98,3 +99,37 @@ def test_values_that_nothing_asks_for_are_forgotten():
     assert "hunter" not in repr(values)
     values.keep_only([second])
     assert (values.get(first), values.get(second)) == (None, "hunter3")
+
+
+def validated(folder, source, capsys):
+    file = folder / "m.yaml"
+    file.write_text(SERVICE.format(name="phi", source=source))
+    code = run(["validate", "-f", str(file)])
+    return code, " ".join("".join(capsys.readouterr()).split())
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("file: ./none", "./none cannot be read: No such file"),
+        ("env: NOT_SET_HERE", "there is no variable NOT_SET_HERE"),
+    ],
+)
+def test_validate_notes_a_value_that_is_not_on_this_machine(tmp_path, capsys, source, said):
+    """It is no error: only the daemon needs the value, and a check of a pull request has none."""
+    code, told = validated(tmp_path, source, capsys)
+    assert code == 0
+    assert f"m.yaml:6:28: secret a: {said}" in told
+    assert "the service needs it where the daemon runs" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is empty"), (b"\xff", "is no UTF-8 text"), (b"a\0b", "has a NUL byte")],
+)
+def test_validate_refuses_a_file_that_cannot_be_a_value(tmp_path, capsys, content, said):
+    """Code 2 with file:line:column, and nothing of the content."""
+    (tmp_path / "value").write_bytes(content)
+    code, told = validated(tmp_path, "file: ./value", capsys)
+    assert code == 2
+    assert f"m.yaml:6:28: secret a: ./value {said}" in told
