@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Imported:
-    """The documents by the name of their file, and what has none."""
+    """The documents by the name of their file, what has none, and the revisions that no document
+    asks for.
+    """
 
     files: dict[str, list[FoundDocument]]
     left: tuple[LeftAlone, ...]
+    notes: tuple[str, ...] = ()
 
 
 def import_group(
@@ -60,8 +63,9 @@ def import_group(
     differing = [each for line in lines for each in _told(line)]
     if as_json:
         left = [{"name": each.name, "reason": each.reason} for each in found.left]
-        value = {"files": [str(path) for path in paths], "left": left, "differing": differing}
-        print_value("Import", value)
+        notes = [{"label": "revision", "text": note} for note in found.notes]
+        value = {"files": [str(path) for path in paths], "notes": notes, "left": left}
+        print_value("Import", {**value, "differing": differing})
         return
     for path in paths:
         print(f"wrote {path}")
@@ -69,7 +73,7 @@ def import_group(
     for each in differing:
         say(f"? {each}")
     if differing:
-        say(f"`moorage plan -f {folder}` shows these {len(differing)}: mend the documents first")
+        say(f"`moorage plan -f {folder}` shows this: read it before you run the documents")
     else:
         say(f"`moorage plan -f {folder}` has nothing to do")
 
@@ -87,6 +91,8 @@ def _told(line: PlanLine) -> Iterator[str]:
 def _tell(found: Imported, *, as_json: bool = False) -> None:
     for each in found.left:
         say(f"? {each.name} has no document: {each.reason}", aside=as_json)
+    for note in found.notes:
+        say(f"? {note}", aside=as_json)
 
 
 async def _read(settings: Any, group: str) -> Imported:
@@ -97,12 +103,14 @@ async def _read(settings: Any, group: str) -> Imported:
         LeftAlone,
         environment_of,
         gateway_of,
+        later_revision,
         service_of,
         with_left,
     )
 
     files: dict[str, list[FoundDocument]] = {}
     left: list[LeftAlone] = []
+    notes: list[str] = []
     async with Arm(settings) as arm:
         for found in await _environments(arm, group):
             if tag(found.managed, OWNER) is None:
@@ -116,13 +124,16 @@ async def _read(settings: Any, group: str) -> Imported:
                     continue
                 catalogue = found.catalogues.get(str(app["name"]))
                 made = service_of(app, environment, found.jobs, catalogue)
+                if isinstance(made, FoundDocument) and (later := later_revision(app)):
+                    notes.append(later)
+                    made = replace(made, comments=(*made.comments, later))
                 if isinstance(made, FoundDocument):
                     documents.append(made)
                 else:
                     others.append(made)
             files[environment.name] = [with_left(environment, others), *documents[1:]]
             left += others
-    return Imported(files, tuple(left))
+    return Imported(files, tuple(left), tuple(notes))
 
 
 async def _environments(arm: Arm, group: str) -> list[FoundEnvironment]:
@@ -209,11 +220,11 @@ async def _published(
 
 async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, Any]:
     """The app with the template of the revision that has most of the traffic: its own is that of
-    the last one that somebody wrote, which may have been given up. A revision's says nothing of the
-    cooldown period; the app's is that of its latest revision.
+    the last one that somebody wrote, which may have been given up. Azure does not say the cooldown
+    period of a revision, only that of the app.
     """
     from reconciler.arm import apps
-    from reconciler.composition.found_documents import with_scale_of
+    from reconciler.composition.found_documents import as_revision
 
     revisions = [
         each
@@ -224,10 +235,7 @@ async def _as_it_serves(arm: Arm, group: str, app: dict[str, Any]) -> dict[str, 
     serving = max(revisions, key=_weight, default=None)
     if serving is None or not serving["properties"].get("template"):
         return app
-    template = serving["properties"]["template"]
-    if str(serving["name"]) == app["properties"].get("latestRevisionName"):
-        template = with_scale_of(app, template)
-    return {**app, "properties": {**app["properties"], "template": template}}
+    return as_revision(app, str(serving["name"]), serving["properties"]["template"])
 
 
 def _weight(revision: dict[str, Any]) -> int:

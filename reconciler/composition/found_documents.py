@@ -25,6 +25,7 @@ from serving.gateway.routes import GatewayRoutes
 
 _HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
 _KEY = "api-key-"  # how the secret of an API key begins
+_READ_FROM = "moorageReadFrom"  # the revision whose template stands in the body
 _CONFIGURED = ("properties", "configuration")
 
 
@@ -178,12 +179,27 @@ def with_left(document: FoundDocument, left: Sequence[LeftAlone]) -> FoundDocume
     return replace(document, comments=(*document.comments, *said))
 
 
-def with_scale_of(app: Body, template: Body) -> Body:
-    """A revision's template with the periods of its app, which Azure leaves out of revisions."""
+def as_revision(app: Body, revision: str, template: Body) -> dict[str, Any]:
+    """The app as if the template of one of its revisions were its own, with the app's periods,
+    which Azure leaves out of revisions.
+    """
     scale, own = template.get("scale") or {}, at(app, "properties", "template", "scale") or {}
     named = ("cooldownPeriod", "pollingInterval")
     missing = {name: own[name] for name in named if scale.get(name) is None and name in own}
-    return {**template, "scale": {**scale, **missing}} if missing else template
+    whole = {**template, "scale": {**scale, **missing}} if missing else template
+    return {**app, "properties": {**app["properties"], "template": whole, _READ_FROM: revision}}
+
+
+def later_revision(app: Body) -> str | None:
+    """What a person must know of an app whose traffic is not on its latest revision."""
+    latest, read = at(app, "properties", "latestRevisionName"), at(app, "properties", _READ_FROM)
+    if not read or not latest or latest == read:
+        return None
+    return (
+        f"{app['name']}: the document says what {read} serves. {latest} is later and has less of"
+        " the traffic; a run with this document takes it out of service. Azure keeps the cooldown"
+        f" period of {latest} alone"
+    )
 
 
 def hub_models(jobs: Sequence[Body]) -> dict[str, str]:

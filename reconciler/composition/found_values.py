@@ -10,6 +10,8 @@ from typing import Any
 
 from reconciler.api import tags as our_tags
 from reconciler.api.engine_flags import owner_of
+from reconciler.api.openings import OPENINGS
+from reconciler.composition import template
 
 Body = Mapping[str, Any]
 _SHELL = re.compile(r'cd (?P<folder>\S+) && exec "\$@"')
@@ -125,6 +127,40 @@ def memory(body: Body) -> Any:
     return at(container(body), "resources", "memory")
 
 
+def progress_deadline(body: Body) -> int | None:
+    """What the startup probe of a web API allows; None where it is the default. A document may
+    have said a few seconds less, and comes to the same probe.
+    """
+    probes = entries(container(body).get("probes"))
+    startup = next((each for each in probes if each.get("type") == "Startup"), {})
+    period, failures = startup.get("periodSeconds"), startup.get("failureThreshold")
+    if period is None or failures is None:
+        raise CannotSayError("a service with code has a startup probe; there is none any more")
+    deadline = _number(period) * _number(failures)
+    if template.startup_budget(deadline) != (period, failures):
+        raise CannotSayError(
+            f"spec.progressDeadlineSeconds comes to other numbers than {failures} failures, one in"
+            f" {period} s"
+        )
+    return None if deadline == template.STARTUP_SECONDS else deadline
+
+
+def readers(body: Body) -> int | None:
+    """None where vLLM starts with as many as usual."""
+    value = _variable(body, "MOORAGE_READERS")
+    return None if value is None else _number(value)
+
+
+def compile_cache(body: Body) -> bool | None:
+    """None where what vLLM compiles is kept."""
+    return False if _variable(body, "MOORAGE_COMPILE_CACHE") == "off" else None
+
+
+def _variable(body: Body, name: str) -> Any:
+    listed = entries(container(body).get("env"))
+    return next((each.get("value") for each in listed if each.get("name") == name), None)
+
+
 def variables(body: Body) -> list[dict[str, Any]]:
     """The variables that a document may set."""
     found = []
@@ -178,6 +214,12 @@ def flags(body: Body) -> dict[str, Any]:
         else:
             said[name] = _typed(words[0]) if len(words) == 1 else [_typed(w) for w in words]
     return said
+
+
+def allowed(body: Body) -> list[str] | None:
+    """The flags that open something: without these words a document with them is refused."""
+    given = {name.partition(".")[0] for name, value in flags(body).items() if value is not False}
+    return [name for name in OPENINGS if name in given] or None
 
 
 def _typed(text: str) -> str | int | float:

@@ -52,8 +52,30 @@ FIELDS: tuple[Field, ...] = (
     _field(Kind.APP, f"{_CONTAINER}.image", "engine.image", found.image),
     _field(Kind.APP, f"{_CONTAINER}.resources.cpu", "resources.cpu", found.cpu),
     _field(Kind.APP, f"{_CONTAINER}.resources.memory", "resources.memory", found.memory),
+    _field(
+        Kind.APP, f"{_CONTAINER}.env[MOORAGE_READERS]", "engine.readers", found.readers, of=MODEL
+    ),
+    _field(
+        Kind.APP,
+        f"{_CONTAINER}.env[MOORAGE_COMPILE_CACHE]",
+        "engine.compileCache",
+        found.compile_cache,
+        of=MODEL,
+    ),
     _field(Kind.APP, f"{_CONTAINER}.env", "env", found.variables, entries=True),
     _field(Kind.APP, f"{_CONTAINER}.args", "engine.args", found.flags, of=MODEL, entries=True),
+    # Only to read: a person who accepts such a flag must write beside it that it is meant.
+    _field(Kind.APP, f"{_CONTAINER}.args", "engine.allow", found.allowed, of=MODEL),
+    *(
+        _field(
+            Kind.APP,
+            f"{_CONTAINER}.probes[Startup].{name}",
+            "progressDeadlineSeconds",
+            found.progress_deadline,
+            of=CODE,
+        )
+        for name in ("periodSeconds", "failureThreshold")
+    ),
     _field(Kind.APP, f"{_CONTAINER}.args", "args", found.args, of=CODE),
     _field(Kind.APP, f"{_CONTAINER}.command", "command", found.command, of=CODE),
     _field(Kind.APP, f"{_INGRESS}.targetPort", "targetPort", found.target_port, of=CODE),

@@ -65,8 +65,7 @@ def model_probes(model_bytes: int) -> list[dict[str, Any]]:
 def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
     """Probes for a user's own web API: all that is known about it is that it listens."""
     socket = {"tcpSocket": {"port": port}}
-    period = math.ceil((deadline or STARTUP_SECONDS) / 240)
-    failures = math.ceil((deadline or STARTUP_SECONDS) / period)
+    period, failures = startup_budget(deadline or STARTUP_SECONDS)
     return [
         {
             "type": "Startup",
@@ -90,6 +89,12 @@ def port_probes(port: int, deadline: int | None) -> list[dict[str, Any]]:
             "timeoutSeconds": 5,
         },
     ]
+
+
+def startup_budget(deadline: int) -> tuple[int, int]:
+    """`periodSeconds` and `failureThreshold` of a startup probe, within ARM's cap of 240."""
+    period = math.ceil(deadline / 240)
+    return period, math.ceil(deadline / period)
 
 
 def gateway_probes(port: int) -> list[dict[str, Any]]:

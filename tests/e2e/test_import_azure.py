@@ -60,6 +60,7 @@ async def made(stage):
             mounts=[{"source": "./code-web", "mountPath": "/srv/web"}],
             args=["--x", "9"],
             resources={"cpu": 1.0, "memory": "2Gi"},
+            progressDeadlineSeconds=500,
             ingress={"external": False},
         ),
     )

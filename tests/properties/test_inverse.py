@@ -5,7 +5,6 @@ and what somebody altered leads to a document that asks for just that.
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,113 +29,11 @@ from reconciler.engine.arguments import by_flag
 from reconciler.engine.diff import diff
 from reconciler.kinds import rules_of
 from reconciler.kinds.app_body import whole
+from tests.properties.written import CODES, ENVIRONMENTS, MODELS, documents, text_of
 
 FILE = Path("/nowhere/moorage.yaml")
 TREE = Tree("a" * 64, {"serving/__init__.py": File(1, "b" * 64, Path("x"))})
 WORLD = World("0" * 8 + "-0000-0000-0000-" + "0" * 12, "swedencentral", str, TREE)
-NAMES = st.sampled_from(["COLOUR", "MODE", "a.b", "X_1"])
-TEXT = st.text("aZ9 '\"#:\n{}é", max_size=6)
-WORDS = st.lists(st.sampled_from(["a", "--b", "c d", "9", "true", "it's"]), min_size=1, max_size=4)
-
-
-def maybe(**fields: Any) -> Any:
-    return st.fixed_dictionaries({}, optional=fields)
-
-
-SCHEDULE = st.fixed_dictionaries(
-    {"start": st.sampled_from(["0 7 * * 1-5", "30 6 * * *"]), "end": st.just("0 19 * * *")},
-    optional={
-        "minReplicas": st.integers(1, 3),
-        "timezone": st.sampled_from(["UTC", "Europe/Oslo"]),
-    },
-)
-SCALE = maybe(
-    minReplicas=st.integers(0, 3),
-    maxReplicas=st.integers(3, 20),
-    concurrentRequests=st.integers(1, 200),
-    cooldownPeriod=st.integers(1, 4000),
-    schedules=st.lists(SCHEDULE, min_size=1, max_size=2),
-).filter(
-    lambda scale: "maxReplicas" in scale or not (scale.get("minReplicas") or "schedules" in scale)
-)
-ENV = st.lists(
-    st.fixed_dictionaries({"name": NAMES, "value": TEXT}), max_size=3, unique_by=lambda v: v["name"]
-).filter(bool)
-COMMON = {
-    "scale": SCALE,
-    "env": ENV,
-    "ingress": maybe(external=st.booleans()),
-    "terminationGracePeriodSeconds": st.integers(1, 600),
-    "workloadProfileName": st.sampled_from(["Consumption", "gpu", "big"]),
-}
-ARGS = maybe(
-    **{
-        "max-model-len": st.integers(1, 9999),
-        "dtype": st.sampled_from(["auto", "half"]),
-        "enforce-eager": st.booleans(),
-        "gpu-memory-utilization": st.sampled_from([0.5, 0.25]),
-        "safetensors-load-strategy": st.sampled_from(["lazy", "prefetch"]),
-        "middlewares": st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=2),
-    }
-)
-MODELS = st.fixed_dictionaries(
-    {"model": st.just({"source": "share://models/phi"})},
-    optional={**COMMON, "engine": st.fixed_dictionaries({"args": ARGS})},
-)
-USER = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities/me"
-COMMON["identity"] = st.sampled_from(
-    [
-        {"type": "SystemAssigned"},
-        {"type": "SystemAssigned,UserAssigned", "userAssignedIdentities": {USER: {}}},
-    ]
-)
-CODES = st.fixed_dictionaries(
-    {
-        "code": st.just("share://code/web"),
-        "command": WORDS,
-        "targetPort": st.integers(1, 65535),
-    },
-    optional={**COMMON, "args": WORDS, "engine": st.just({"image": "docker.io/x/y:1"})},
-)
-PROFILES = st.lists(
-    st.sampled_from(
-        [
-            {"name": "gpu", "workloadProfileType": "Consumption-GPU-NC24-A100"},
-            {
-                "name": "big",
-                "workloadProfileType": "D4",
-                "minimumCount": 0,
-                "maximumCount": 2,
-            },
-        ]
-    ),
-    min_size=2,
-    max_size=2,
-    unique_by=lambda profile: profile["name"],
-)
-ENVIRONMENTS = st.fixed_dictionaries(
-    {"workloadProfiles": PROFILES},
-    optional={
-        "tags": st.dictionaries(st.sampled_from(["team", "Cost Center"]), TEXT, min_size=1),
-        "logAnalytics": maybe(retentionInDays=st.integers(30, 730)),
-        "storage": maybe(
-            quotaGiB=st.integers(1, 4000), sku=st.sampled_from(["Standard_LRS", "Standard_GRS"])
-        ),
-    },
-)
-HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
-
-
-def documents(environment: Any, service: Any) -> list[dict[str, Any]]:
-    spec = {"environment": "dev", **service}
-    return [
-        {**HEAD, "kind": "Environment", "metadata": {"name": "dev"}, "spec": environment},
-        {**HEAD, "kind": "InferenceService", "metadata": {"name": "phi"}, "spec": spec},
-    ]
-
-
-def text_of(written: list[dict[str, Any]]) -> str:
-    return "\n---\n".join(json.dumps(each, indent=1) for each in written)
 
 
 def bodies(text: str) -> dict[Kind, dict[str, Any]]:
@@ -167,7 +64,8 @@ def test_what_a_document_comes_to_leads_back_to_it(environment: Any, service: An
         made = bodies(text_of(written))
     except ManifestError:
         assume(False)
-    again = documents({}, {k: v for k, v in service.items() if k in ("model", "code")})
+    sources = ("model", "code", "mountPath", "mounts")  # which the share decides
+    again = documents({}, {k: v for k, v in service.items() if k in sources})
     for kind, body in made.items():
         number = 1 if kind is Kind.APP else 0
         for steps, value in decompose(kind, body, of(service)).items():
@@ -179,6 +77,8 @@ def test_what_a_document_comes_to_leads_back_to_it(environment: Any, service: An
                 assert [each["start"] for each in given_value] == [each["start"] for each in value]
             elif steps[-2:] == ("engine", "args"):
                 assert (given_value or {}).items() <= value.items()
+            elif steps[-1] == "progressDeadlineSeconds":  # a probe counts whole periods
+                assert 0 <= value - (given_value or 240) < 240
             elif given_value is not None:
                 assert given_value == value, steps
     assert bodies(text_of(again)) == made
