@@ -38,6 +38,7 @@ from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
+from reconciler.sources.generations import Generations
 from reconciler.sources.orders import (
     end_orders,
     orders_of,
@@ -97,6 +98,7 @@ class Intake:
         self._refused: Mapping[SourceRef, Mapping[str, str]] = {}
         self.composition = Composition(())
         self._expansions = Expansions()
+        self._generations = Generations(store)
         self.snapshot: Snapshot | None = None
 
     async def load(self) -> Composition:
@@ -259,7 +261,7 @@ class Intake:
             converted=snapshot.converted,
             ranks=self._ranks(snapshot),
             unfit=snapshot.unfit,
-            generations={_ref(each.document): self._generation(each) for each in documents},
+            generations=self._generations.count(documents),
             homes=owned.homes(self._owned or (), self._ownership),
             registered=self._registrations.found,
             fetched=snapshot.fetched.folders,
@@ -298,9 +300,6 @@ class Intake:
                     ranks.setdefault(folder, known[key])
         return ranks
 
-    def _generation(self, loaded: Loaded) -> int:
-        return self._store.generation(_ref(loaded.document), loaded.digests[1])
-
     def _states(self, documents: Sequence[Loaded]) -> list[DocumentState]:
         """What the loop must know of each document, implicit Environments included."""
         prune = {
@@ -308,13 +307,12 @@ class Intake:
             for loaded in documents
             if isinstance(loaded.document, Environment)
         }
-        states = []
+        generations, states = self._generations.count(documents), []
         for loaded in documents:
-            reference, scope = _ref(loaded.document), _scope(loaded.document)
-            refusal = self.composition.refusals.get(reference)
-            generation = self._generation(loaded)
+            ref, scope = _ref(loaded.document), _scope(loaded.document)
+            refusal = self.composition.refusals.get(ref)
             states.append(
-                DocumentState(reference, generation, scope, prune.get(scope, False), refusal)
+                DocumentState(ref, generations[ref], scope, prune.get(scope, False), refusal)
             )
         return [*states, *self._left_alone({state.ref for state in states})]
 

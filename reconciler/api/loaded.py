@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from reconciler.api.documents import AnyDocument
+from reconciler.api.path_stamps import PathStamps
 from reconciler.api.problems import Problem
 from reconciler.api.source import SourceKind, parse_source
 from reconciler.api.yaml_node import Node
 
 Steps = tuple[str | int, ...]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class Loaded:
     document: AnyDocument
     file: Path
     node: Node = field(compare=False, repr=False)
+    _kept: dict[str, tuple[Hashable, Any]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def line(self) -> int:
@@ -33,7 +39,7 @@ class Loaded:
     def column(self) -> int:
         return self.node.position.column
 
-    @property
+    @cached_property
     def base_dir(self) -> Path:
         """The absolute folder that relative sources start from. Links stay: a mounted ConfigMap
         swaps them.
@@ -63,31 +69,68 @@ class Loaded:
         """
         return local_folder(self.base_dir, source)
 
-    def sources(self) -> Iterator[tuple[Steps, str]]:
+    def sources(self) -> tuple[tuple[Steps, str], ...]:
         """Every source of the document with its path in it."""
-        return written_sources(self.node)
+        return self._sources
 
-    def folders(self) -> Iterator[tuple[Steps, Path]]:
-        """The local folders among the sources."""
-        for path, source in self.sources():
-            if folder := self.folder(source):
-                yield path, folder
+    def folders(self, stamps: PathStamps | None = None) -> Iterator[tuple[Steps, Path]]:
+        """The local folders among the sources, resolved as of now, or as of `stamps`."""
+        known = stamps or PathStamps()
+        return ((path, known.resolve(folder)) for path, folder in self._folders)
 
-    def files(self) -> Iterator[tuple[Steps, Path]]:
+    def files(self) -> tuple[tuple[Steps, Path], ...]:
         """The local files that the document names besides its folders, absolute: evaluations."""
-        for path in self._evaluations():
-            found = self.node.at(path)
-            if found and isinstance(found.scalar, str):
-                yield path, local_file(self.base_dir, found.scalar)
+        return self._files
 
-    def secret_files(self) -> Iterator[tuple[Steps, Path]]:
+    def secret_files(self) -> tuple[tuple[Steps, Path], ...]:
         """The local files that hold the document's secrets, absolute."""
+        return self._secret_files
+
+    def remembered(self, what: str, token: Hashable | None, find: Callable[[], Found]) -> Found:
+        """`find()`, not repeated while `token` stays the same. None is the token of what may change
+        unseen.
+        """
+        known = self._kept.get(what)
+        if known is not None and token is not None and known[0] == token:
+            return cast(Found, known[1])
+        found = find()
+        self._kept[what] = (token, found)
+        return found
+
+    # A document that a save left as it was is asked for these a thousand times.
+
+    @cached_property
+    def _sources(self) -> tuple[tuple[Steps, str], ...]:
+        return tuple(written_sources(self.node))
+
+    @cached_property
+    def _folders(self) -> tuple[tuple[Steps, Path], ...]:
+        parsed = ((path, parse_source(text)) for path, text in self._sources)
+        return tuple(
+            (path, self.base_dir / source.path)
+            for path, source in parsed
+            if source.kind is SourceKind.FOLDER
+        )
+
+    @cached_property
+    def _files(self) -> tuple[tuple[Steps, Path], ...]:
+        return self._named(self._evaluations())
+
+    @cached_property
+    def _secret_files(self) -> tuple[tuple[Steps, Path], ...]:
         listed = self.node.at(("spec", "secrets"))
-        for index in range(len(listed.items) if listed else 0):
-            path: Steps = ("spec", "secrets", index, "valueFrom", "file")
-            found = self.node.at(path)
-            if found and isinstance(found.scalar, str):
-                yield path, local_file(self.base_dir, found.scalar)
+        count = len(listed.items) if listed else 0
+        return self._named(
+            ("spec", "secrets", index, "valueFrom", "file") for index in range(count)
+        )
+
+    def _named(self, paths: Iterator[Steps]) -> tuple[tuple[Steps, Path], ...]:
+        found = ((path, self.node.at(path)) for path in paths)
+        return tuple(
+            (path, local_file(self.base_dir, node.scalar))
+            for path, node in found
+            if node and isinstance(node.scalar, str)
+        )
 
     def _evaluations(self) -> Iterator[Steps]:
         adapters = self.node.at(("spec", "adapters"))

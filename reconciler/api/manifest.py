@@ -8,10 +8,11 @@ calls it in a thread.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -20,9 +21,10 @@ from reconciler.api.documents import DOCUMENTS, AnyDocument
 from reconciler.api.evaluation import evaluation_problems
 from reconciler.api.explain import explain
 from reconciler.api.gateway_references import gateway_problems
-from reconciler.api.loaded import Loaded, written_sources
+from reconciler.api.loaded import Loaded, Steps, written_sources
 from reconciler.api.manifest_files import manifest_files, read_file
 from reconciler.api.models import model_problems
+from reconciler.api.path_stamps import PathStamps
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.references import Declared, reference_problems
 from reconciler.api.source import SourceKind, parse_source
@@ -36,12 +38,13 @@ __all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "ReadFile", "load",
 class Manifest:
     """Everything that the user wants, in the order of the files. `digest` changes only if a
     document does. `faults` are the local adapters that their services cannot serve; the rest runs
-    without them.
+    without them. `stamps` are those of the paths that the documents name, as of this reading.
     """
 
     documents: tuple[Loaded, ...]
     digest: str
     faults: tuple[AdapterFault, ...] = ()
+    stamps: PathStamps = field(default_factory=PathStamps, compare=False, repr=False)
 
     def without_faults(self) -> Self:
         """The manifest itself, for a caller that wants all of it served.
@@ -53,26 +56,32 @@ class Manifest:
             raise ManifestError(fault.problem for fault in self.faults)
         return self
 
-    @property
-    def folders(self) -> frozenset[Path]:
-        """The local folders that documents name, absolute and resolved: what must be watched
-        besides the files.
-        """
-        return frozenset(folder for loaded in self.documents for _, folder in loaded.folders())
+    @cached_property
+    def places(self) -> tuple[tuple[Loaded, Steps, Path], ...]:
+        """Each local folder that a document names, absolute and resolved."""
+        return tuple(
+            (loaded, path, folder)
+            for loaded in self.documents
+            for path, folder in loaded.folders(self.stamps)
+        )
 
-    @property
+    @cached_property
+    def folders(self) -> frozenset[Path]:
+        """The local folders that documents name: what must be watched besides the files."""
+        return frozenset(folder for _, _, folder in self.places)
+
+    @cached_property
     def adapter_folders(self) -> frozenset[Path]:
         """The folders that are named only as adapters: a replica reads just two of their files."""
-        used = [place for loaded in self.documents for place in loaded.folders()]
-        whole = {folder for path, folder in used if path[:2] != ("spec", "adapters")}
+        whole = {folder for _, path, folder in self.places if path[:2] != ("spec", "adapters")}
         return self.folders - whole
 
-    @property
+    @cached_property
     def files(self) -> frozenset[Path]:
         """The local files that documents name, absolute: they must be watched as well."""
         return frozenset(file for loaded in self.documents for _, file in loaded.files())
 
-    @property
+    @cached_property
     def secret_files(self) -> frozenset[Path]:
         """The local files that hold secrets, absolute: a new value is an edge as well."""
         return frozenset(file for loaded in self.documents for _, file in loaded.secret_files())
@@ -80,11 +89,21 @@ class Manifest:
 
 @dataclass(frozen=True)
 class ReadFile:
-    """The result of a file without problems, kept so that the same bytes are not parsed again."""
+    """The result of a file without problems, kept so that the same bytes are not parsed again, nor
+    read while the file has the same `stamp`.
+    """
 
     data: bytes
     loaded: tuple[Loaded, ...]
     declared: tuple[Declared, ...]
+    stamp: Hashable | None
+
+
+class Judgement(NamedTuple):
+    """What is wrong with the folders and files that a document names."""
+
+    problems: tuple[Problem, ...]
+    faults: tuple[AdapterFault, ...]
 
 
 def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Manifest:
@@ -103,15 +122,35 @@ def load(paths: Sequence[Path], known: dict[Path, ReadFile] | None = None) -> Ma
     problems += reference_problems(reading.declared)
     problems += gateway_problems(reading.declared)
     for one in reading.declared:
-        problems += _missing_folders(one)
-    for loaded in reading.loaded:
-        problems += model_problems(loaded)
-        problems += room_problems(loaded)
-        problems += evaluation_problems(loaded)
-    faults = tuple(fault for loaded in reading.loaded for fault in adapter_faults(loaded))
+        if one.document is None:  # the others are judged below
+            problems += _missing_folders(one)
+    judged = [_judge(loaded, reading.stamps) for loaded in reading.loaded]
+    problems += (problem for each in judged for problem in each.problems)
+    faults = tuple(fault for each in judged for fault in each.faults)
     if problems:  # all that is wrong with a save is told at once
         raise ManifestError([*problems, *(fault.problem for fault in faults)])
-    return Manifest(tuple(reading.loaded), _digest(reading.loaded), faults)
+    return Manifest(tuple(reading.loaded), _digest(reading.loaded), faults, reading.stamps)
+
+
+def _judge(loaded: Loaded, stamps: PathStamps) -> Judgement:
+    """Judge what the document names, unless that and the document are as they were."""
+    named = [folder for _, folder in loaded.folders(stamps)]
+    files = [file for _, file in loaded.files()]
+    return loaded.remembered(
+        "judgement", stamps.of_all([*named, *files]), lambda: _judged_now(loaded)
+    )
+
+
+def _judged_now(loaded: Loaded) -> Judgement:
+    kind, name = loaded.document.kind, loaded.document.metadata.name
+    declared = Declared(kind, name, loaded.file, loaded.node, loaded.document)
+    problems = (
+        *_missing_folders(declared),
+        *model_problems(loaded),
+        *room_problems(loaded),
+        *evaluation_problems(loaded),
+    )
+    return Judgement(problems, tuple(adapter_faults(loaded)))
 
 
 def parse(file: Path, data: bytes, beside: Sequence[Loaded] = ()) -> tuple[Loaded, ...]:
@@ -165,22 +204,30 @@ class _Reading:
     known: dict[Path, ReadFile]
     loaded: list[Loaded] = field(default_factory=list)
     declared: list[Declared] = field(default_factory=list)
+    stamps: PathStamps = field(default_factory=PathStamps)
 
     def read(self, file: Path) -> None:
+        known, stamp = self.known.get(file), self.stamps.of(file)
+        if known is not None and stamp is not None and known.stamp == stamp:
+            self._take(known)
+            return
         data = read_file(file, self.problems)
         if data is None:
             return
-        known = self.known.get(file)
         if known is not None and known.data == data:
-            self.loaded += known.loaded
-            self.declared += known.declared
+            self.known[file] = replace(known, stamp=stamp)
+            self._take(known)
             return
         before = (len(self.problems), len(self.loaded), len(self.declared))
         self.parse(file, data)
         if len(self.problems) == before[0]:
             self.known[file] = ReadFile(
-                data, tuple(self.loaded[before[1] :]), tuple(self.declared[before[2] :])
+                data, tuple(self.loaded[before[1] :]), tuple(self.declared[before[2] :]), stamp
             )
+
+    def _take(self, known: ReadFile) -> None:
+        self.loaded += known.loaded
+        self.declared += known.declared
 
     def forget_all_but(self, files: Sequence[Path]) -> None:
         for gone in self.known.keys() - set(files):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from reconciler.api import tags
 from reconciler.api.documents import Environment, InferenceService
@@ -55,10 +57,10 @@ def compose(
         if isinstance(each.document, Environment)
     }
     refusals = {**_elsewhere(declared, world), **_moved(services, world)}
-    for _, service in services:
-        declared.setdefault(service.spec.environment, _implicit(service.spec.environment))
+    _add_implicit(declared, (service for _, service in services))
     wanted = _still_wanted(declared, services, refusals, world)
     names = {name: _names_now(document, world) for name, document in wanted.items()}
+    hub_models = _hub_models(services)
     desired: list[Desired] = []
     for name, document in wanted.items():
         reference = DocumentRef("Environment", name)
@@ -67,12 +69,13 @@ def compose(
         policy = Policy(document.spec.reconcile_policy.value)
         share = environments.share_of(names[name])
         desired += Downloads(names[name], share, tags, generation, policy, world).expand(
-            _hub_models(services, name)
+            hub_models[name]
         )
+    around = {name: _around(document, names[name]) for name, document in wanted.items()}
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:
             try:
-                place = _surroundings(loaded, service, wanted, names, world)
+                place = _surroundings(loaded, service, around[service.spec.environment], world)
                 desired += expansions.expand(service, place, world)
             except SourceMissingError as error:
                 why = error.missing
@@ -91,11 +94,8 @@ def names_in(documents: Sequence[Loaded], subscription: str, location: str) -> d
         for each in documents
         if isinstance(each.document, Environment)
     }
-    for each in documents:
-        if isinstance(each.document, InferenceService):
-            found.setdefault(
-                each.document.spec.environment, _implicit(each.document.spec.environment)
-            )
+    services = (each.document for each in documents)
+    _add_implicit(found, (each for each in services if isinstance(each, InferenceService)))
     return {name: names_of(document, subscription, location) for name, document in found.items()}
 
 
@@ -122,23 +122,29 @@ def _managed(environment: Environment) -> bool:
     return environment.spec.reconcile_policy.value == Policy.MANAGE.value
 
 
-def _surroundings(
-    loaded: Loaded,
-    service: InferenceService,
-    declared: dict[str, Environment],
-    names: dict[str, Names],
-    world: World,
-) -> Surroundings:
-    environment = service.spec.environment
+def _around(environment: Environment, names: Names) -> Surroundings:
+    """What is the same for all services of an Environment."""
+    gateway = environment.spec.gateway
     return Surroundings(
-        names=names[environment],
-        share=environments.share_of(names[environment]),
-        profiles=tuple(environments.workload_profiles(declared[environment])),
+        names=names,
+        share=environments.share_of(names),
+        profiles=tuple(environments.workload_profiles(environment)),
+        base_dir=Path(),
+        tags={},
+        written="",
+        gateway=app_of(environment),
+        gateway_keys=gateway.api_keys if gateway else (),
+    )
+
+
+def _surroundings(
+    loaded: Loaded, service: InferenceService, around: Surroundings, world: World
+) -> Surroundings:
+    return replace(
+        around,
         base_dir=loaded.base_dir,
-        tags=_tags(_ref(service), environment, world),
+        tags=_tags(_ref(service), service.spec.environment, world),
         written=f"{loaded.file.name}:{loaded.position(('spec',), key=True)[0]}",
-        gateway=app_of(declared[environment]),
-        gateway_keys=gateway.api_keys if (gateway := declared[environment].spec.gateway) else (),
     )
 
 
@@ -170,14 +176,13 @@ def _expand_gateway(
     ).expand()
 
 
-def _hub_models(services: Services, environment: str) -> set[str]:
-    return {
-        service.spec.model.source
-        for _, service in services
-        if service.spec.environment == environment
-        and service.spec.model
-        and service.spec.model.source.startswith("hf://")
-    }
+def _hub_models(services: Services) -> dict[str, set[str]]:
+    """The models from the hub, by Environment."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for _, service in services:
+        if service.spec.model and service.spec.model.source.startswith("hf://"):
+            found[service.spec.environment].add(service.spec.model.source)
+    return found
 
 
 def _elsewhere(
@@ -221,13 +226,16 @@ def _still_wanted(
     of one name must neither build a second Environment beside the old one nor delete the old one.
     """
     lived_in = set(world.homes.values())
+    living: dict[str, list[InferenceService]] = defaultdict(list)
+    for _, service in services:
+        living[service.spec.environment].append(service)
     wanted = {
         name: each
         for name, each in declared.items()
         if DocumentRef("Environment", name) not in refusals
     }
     for name in list(wanted):
-        users = [service for _, service in services if service.spec.environment == name]
+        users = living[name]
         homes = [
             world.homes[service.metadata.name] for service in users if _ref(service) in refusals
         ]
@@ -253,6 +261,13 @@ def _renamed(home: str, name: str) -> DocumentRefusal:
 
 def _ref(service: InferenceService) -> DocumentRef:
     return DocumentRef("InferenceService", service.metadata.name)
+
+
+def _add_implicit(declared: dict[str, Environment], services: Iterable[InferenceService]) -> None:
+    """Add the Environments that services name and no document declares."""
+    for name in dict.fromkeys(service.spec.environment for service in services):
+        if name not in declared:
+            declared[name] = _implicit(name)
 
 
 def _implicit(name: str) -> Environment:

@@ -81,11 +81,16 @@ class Expansions:
         generation = world.generation(DocumentRef("InferenceService", name))
         known = self._before.get(name)
         if known is None or not known.holds(service, place, generation, world):
-            noted = [_Noted(getattr(world, each)) for each in _FOLDERS]
-            trees, converted, ranks, unfit = noted
-            reading = replace(world, trees=trees, converted=converted, ranks=ranks, unfit=unfit)
-            desired = ServiceComposer(service, place, reading).expand()
-            read = tuple(each.read for each in noted)
-            known = _Known(service, place, generation, read, desired)
+            known = _expand(service, place, generation, world)
         self._known[name] = known
         return known.desired
+
+
+def _expand(
+    service: InferenceService, place: Surroundings, generation: int, world: World
+) -> _Known:
+    noted = [_Noted(getattr(world, each)) for each in _FOLDERS]
+    trees, converted, ranks, unfit = noted
+    reading = replace(world, trees=trees, converted=converted, ranks=ranks, unfit=unfit)
+    desired = ServiceComposer(service, place, reading).expand()
+    return _Known(service, place, generation, tuple(each.read for each in noted), desired)

@@ -131,8 +131,9 @@ class Ledger:
                 )
                 self.store.put_document(orphan.document, orphan.generation, "", prune=False)
             changed.add(key)
-        self._judge_burst(now)
-        self._index()
+        if changed:
+            self._judge_burst(now)
+            self._index()
         return changed
 
     def record(self, item: Desired | Gone) -> ObjectRecord:
@@ -301,7 +302,9 @@ class Ledger:
                 self.gone_documents[ref] = GoneDocument(state, now)
         for ref, state in present.items():
             before = self.documents.get(ref)
-            if before is None or replace(before, refusal=state.refusal) != state:
+            if before is None or (
+                before != state and replace(before, refusal=state.refusal) != state
+            ):
                 self.store.put_document(ref, state.generation, state.scope, state.prune)
         self._judge_burst(now, len(present))
 
@@ -362,7 +365,10 @@ class Ledger:
 
 
 def _same(before: Desired | None, after: Desired) -> bool:
-    return before is not None and replace(before, generation=after.generation) == after
+    # What a save left as it was is mostly the same object.
+    return before is after or (
+        before is not None and replace(before, generation=after.generation) == after
+    )
 
 
 def _remembered(record: ObjectRecord) -> Gone:

@@ -287,6 +287,17 @@ class Store:
         row = self._one("SELECT value FROM facts WHERE target=? AND name=?", name)
         return None if row is None else str(row[0])
 
+    def starting(self, prefix: str) -> dict[str, str]:
+        """The facts whose name starts with `prefix`, by the rest of their name. One call, however
+        many documents might have one.
+        """
+        rows = self._all(
+            "SELECT name, value FROM facts WHERE target=? AND name >= ? AND name < ?",
+            prefix,
+            f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}",
+        )
+        return {str(name)[len(prefix) :]: str(value) for name, value in rows}
+
     def put(self, name: str, value: str | None) -> None:
         """Keep a small text under a name; None removes it."""
         if value is None:

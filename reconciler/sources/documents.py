@@ -5,8 +5,9 @@ pass, done in a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.evaluation import read_evaluation
 from reconciler.api.loaded import Loaded
 from reconciler.api.manifest import Manifest, ReadFile, load
+from reconciler.api.path_stamps import PathStamps
 from reconciler.api.problems import ManifestError, Problem
 from reconciler.api.secret_values import SecretValues
 from reconciler.api.source import Missing, SourceRef
@@ -73,6 +75,7 @@ class DocumentSource:
         self._within = within
         self.cache = cache
         self.stats = StatCache(cache / "hashes.db")
+        self._trees: dict[Path, tuple[Hashable, Tree]] = {}
         self._converted = ConvertedAdapters(cache, self.stats)
         self._read: dict[Path, ReadFile] = {}
         self._spare: TemporaryDirectory[str] | None = None
@@ -95,7 +98,7 @@ class DocumentSource:
         outside = [
             one.problem(path, f"{named} is outside the repository", "put it into the repository")
             for one in manifest.documents
-            for path, named in (*one.folders(), *one.files(), *one.secret_files())
+            for path, named in (*one.folders(manifest.stamps), *one.files(), *one.secret_files())
             if not named.resolve().is_relative_to(root)
         ]
         if outside:
@@ -103,11 +106,13 @@ class DocumentSource:
         return manifest
 
     def _digest(self, manifest: Manifest, fetched: Fetched) -> Snapshot:
-        trees, problems = _digest_all(manifest, self.stats)
+        trees, problems = self._digest_all(manifest)
         evaluations = {file: read_evaluation(file, problems) for file in manifest.files}
         if problems:
             raise ManifestError(problems)
-        fetched, found = self._digest_fetched(fetched)
+        fetched, found = self._digest_fetched(fetched, manifest.stamps)
+        for gone in self._trees.keys() - trees.keys() - found.keys():
+            del self._trees[gone]
         ranks, refused = _judged(manifest, fetched.folders, trees | found)
         runtime = self._runtime(build_runtime)
         gateway, secrets = self._gateway(manifest.documents), self._read_secrets(manifest)
@@ -121,8 +126,39 @@ class DocumentSource:
             refused,
             gateway,
             secrets,
-            self._converted.of(manifest.documents, fetched.folders, trees | found, ranks),
+            self._converted.of(manifest, fetched.folders, trees | found, ranks),
         )
+
+    def _digest_all(self, manifest: Manifest) -> tuple[dict[Path, Tree], list[Problem]]:
+        """Digest all local folders. Of an adapter's folder only the files that a replica reads
+        count, so that a trainer's next checkpoint is no new version.
+        """
+        trees: dict[Path, Tree] = {}
+        problems = []
+        adapters, stamps = manifest.adapter_folders, manifest.stamps
+        faulty = {(fault.service, fault.folder) for fault in manifest.faults}
+        for loaded, path, folder in manifest.places:
+            # What is not published is not hashed: it may be a model of 15 GiB in an adapter's
+            # place.
+            is_adapter = path[:2] == ("spec", "adapters")
+            faulty_here = is_adapter and (loaded.document.metadata.name, folder) in faulty
+            if folder not in trees and not faulty_here:
+                only = READ if folder in adapters else ()
+                try:
+                    trees[folder] = self._tree(folder, only, stamps.of(folder))
+                except TreeError as error:
+                    what = f"the folder cannot be published: {error}"
+                    problems.append(loaded.problem(path, what))
+        return trees, problems
+
+    def _tree(self, folder: Path, only: tuple[str, ...], stamp: Hashable | None) -> Tree:
+        """The folder's tree, which is not listed again while the folder has the same stamp."""
+        known, token = self._trees.get(folder), (only, stamp)
+        if known is not None and stamp is not None and known[0] == token:
+            return known[1]
+        tree = digest_tree(folder, self.stats, only=only)
+        self._trees[folder] = (token, tree)
+        return tree
 
     def _read_secrets(self, manifest: Manifest) -> dict[tuple[str, str], str | Missing]:
         """Read the values, and keep those of the last reading too: a write may be using them."""
@@ -150,38 +186,20 @@ class DocumentSource:
             return None
         return unsupported() or self._runtime(build_gateway_runtime)
 
-    def _digest_fetched(self, fetched: Fetched) -> tuple[Fetched, dict[Path, Tree]]:
+    def _digest_fetched(
+        self, fetched: Fetched, stamps: PathStamps
+    ) -> tuple[Fetched, dict[Path, Tree]]:
         """Digest the fetched folders. One that cannot be read becomes missing, which concerns only
         the services that name it.
         """
         trees, folders, missing = {}, dict(fetched.folders), dict(fetched.missing)
         for ref, folder in fetched.folders.items():
             try:
-                trees[folder] = digest_tree(folder, self.stats, only=READ)
+                trees[folder] = self._tree(folder, READ, stamps.of(folder))
             except (TreeError, OSError) as error:
                 del folders[ref]
                 missing[ref] = missing_for(ref, error)
         return replace(fetched, folders=folders, missing=missing), trees
-
-
-def _digest_all(manifest: Manifest, stats: StatCache) -> tuple[dict[Path, Tree], list[Problem]]:
-    """Digest all local folders. Of an adapter's folder only the files that a replica reads count,
-    so that a trainer's next checkpoint is no new version.
-    """
-    trees: dict[Path, Tree] = {}
-    problems = []
-    adapters = manifest.adapter_folders
-    faulty = {(fault.service, fault.folder) for fault in manifest.faults}
-    for loaded, path, folder in ((one, *at) for one in manifest.documents for at in one.folders()):
-        # What is not published is not hashed: it may be a model of 15 GiB in an adapter's place.
-        is_adapter = path[:2] == ("spec", "adapters")
-        faulty_here = is_adapter and (loaded.document.metadata.name, folder) in faulty
-        if folder not in trees and not faulty_here:
-            try:
-                trees[folder] = digest_tree(folder, stats, only=READ if folder in adapters else ())
-            except TreeError as error:
-                problems.append(loaded.problem(path, f"the folder cannot be published: {error}"))
-    return trees, problems
 
 
 def _judged(
@@ -193,21 +211,23 @@ def _judged(
     said: dict[tuple[str, Path], list[str]] = {}
     for fault in manifest.faults:
         said.setdefault((fault.service, fault.folder), []).append(str(fault.problem))
-    ranks, refused = {}, {}
+    ranks: dict[Path, int] = {}
+    refused: dict[tuple[str, Path], Unfit] = {}
     for loaded in manifest.documents:
         if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
             continue
         name, environment = loaded.document.metadata.name, loaded.document.spec.environment
-        adapters = loaded.document.spec.adapters
-        for source in [
-            *(a.source for a in adapters),
-            *(a.canary.source for a in adapters if a.canary),
-        ]:
+        local = dict(loaded.folders(manifest.stamps))
+        model = local.get(("spec", "model", "source"))
+        for path, source in loaded.sources():
             ref = SourceRef.of(environment, source, name)
-            folder = loaded.folder(source) or folders.get(ref)
-            if folder is None:
+            folder = local.get(path) or folders.get(ref)
+            if path[:2] != ("spec", "adapters") or folder is None:
                 continue
-            found = fit(folder, loaded)
+            looked_at = (folder, *([model] if model else ()))
+            found = loaded.remembered(
+                f"fit {path}", manifest.stamps.of_all(looked_at), partial(fit, folder, loaded)
+            )
             # Without a tree it could not be served a moment ago, when the trees were made.
             if folder in trees and not found.problems:
                 ranks[folder] = found.rank

@@ -7,12 +7,20 @@ good version.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
 from reconciler.sources.directories import Directories, Plan
-from reconciler.sources.watched import ManifestFile, ManifestPath, Root, SourceFolder
+from reconciler.sources.watched import (
+    Contents,
+    Events,
+    ManifestFile,
+    ManifestPath,
+    Root,
+    SourceFolder,
+)
 from serving.preflight import READ
 
 _LONGEST_UNREST = 10.0  # seconds after which a path is read even though it never rests
@@ -34,7 +42,10 @@ class FileSource:
         quiet: float = 0.2,
         reread: float = 30.0,
     ) -> None:
-        self._manifests: dict[Path, Root] = {path: ManifestPath(path.absolute()) for path in paths}
+        self._contents: Contents = {}
+        self._manifests: dict[Path, Root] = {
+            path: ManifestPath(path.absolute(), self._contents) for path in paths
+        }
         self._folders: dict[Path, Root] = {}
         self._cache = cache
         self._quiet, self._reread = quiet, reread
@@ -57,12 +68,12 @@ class FileSource:
         replica reads count.
         """
         wanted: dict[Path, Root] = {
-            folder.absolute(): SourceFolder(
-                folder.absolute(), self._cache, READ if folder in adapters else ()
-            )
-            for folder in folders
+            folder: SourceFolder(folder, self._cache, READ if given in adapters else ())
+            for given, folder in ((each, each.absolute()) for each in folders)
         }
-        wanted |= {file.absolute(): ManifestFile(file.absolute()) for file in files}
+        wanted |= {
+            file: ManifestFile(file, self._contents) for file in (each.absolute() for each in files)
+        }
         for gone in self._folders.keys() - wanted.keys():
             del self._folders[gone]
             self._prints.pop(gone, None)
@@ -92,6 +103,7 @@ class FileSource:
                     directories.result()
                 if _now() >= last_reread + self._reread:
                     last_reread = _now()
+                    self._contents.clear()  # a network mount may show old stamps until it is read
                     self._touch_all(waited=True)
                     self._directories.replan()
                 if not stop.is_set() and (changed := await self._changed()):
@@ -134,8 +146,9 @@ class FileSource:
         return changed
 
     def _on_events(self, touched: Collection[Path]) -> None:
+        events = Events(frozenset(touched))
         for path, root in self._roots().items():
-            if root.concerned(touched):
+            if root.concerned(events):
                 self._touch(path)
 
     def _touch_all(self, *, waited: bool = False) -> None:
@@ -153,9 +166,12 @@ class FileSource:
     def _plan(self) -> Plan:
         """Directories to watch now; a missing one is replaced by its nearest existing parent."""
         roots = self._roots().values()
-        shallow = {_nearest(path) for root in roots for path in _safe(root)}
+        shallow = {_nearest(path) for path in {path for root in roots for path in _safe(root)}}
         return frozenset(shallow), frozenset(
-            path for root in roots for path in root.deep() if path.is_dir()
+            path
+            for root in roots
+            for path in root.deep()
+            if os.path.isdir(path)  # noqa: PTH112 - at every event, for every folder
         )
 
     async def _wake_at(self, stop: asyncio.Event) -> None:

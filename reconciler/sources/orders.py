@@ -27,18 +27,19 @@ from reconciler.api.resources import (
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.store import Store
 
-ROLLBACK, PROMOTION, RETURN = "rollback", "promotion", "return"
+ROLLBACK, PROMOTION, RETURN, ORDER = "rollback", "promotion", "return", "order"
+_PAUSED = "paused "
 _LOOKS = "looks"
 
 
 def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str], Order]:
     """The orders that stand, by service and adapter."""
-    found = {}
-    for loaded in documents:
+    found, kept = {}, store.starting(f"{ORDER} ")
+    for loaded in documents if kept else ():
         if isinstance(loaded.document, InferenceService):
             service = loaded.document.metadata.name
             for adapter in loaded.document.spec.adapters:
-                if text := store.get(_key(service, adapter.name)):
+                if text := kept.get(f"{service}/{adapter.name}"):
                     found[service, adapter.name] = Order(**json.loads(text))
     return found
 
@@ -61,13 +62,7 @@ def promotions_of(documents: Sequence[Loaded], store: Store) -> dict[str, tuple[
 
 def returns_of(documents: Sequence[Loaded], store: Store) -> dict[str, AdapterReturn]:
     """The earlier adapters to serve again, by service."""
-    found = {}
-    for loaded in documents:
-        if isinstance(loaded.document, InferenceService):
-            service = loaded.document.metadata.name
-            if text := store.get(f"{RETURN} {service}"):
-                found[service] = AdapterReturn(**json.loads(text))
-    return found
+    return {service: AdapterReturn(**value) for service, value in _all(documents, store, RETURN)}
 
 
 def order_rollback(store: Store, service: str, decided: Return, at: float) -> None:
@@ -96,21 +91,21 @@ def end_orders(
     for each in with_spec(desired, CatalogueSpec):
         if each.spec.back and each.spec.back.asked != asked(each.spec):
             store.put(f"{RETURN} {each.spec.service}", None)
-    for item in with_spec(desired, ContainerAppSpec):
-        for what in (ROLLBACK, PROMOTION):
-            text = store.get(f"{what} {item.spec.service}")
+    for what in (ROLLBACK, PROMOTION):
+        kept = store.starting(f"{what} ")
+        for item in with_spec(desired, ContainerAppSpec) if kept else ():
+            text = kept.get(item.spec.service)
             if text and json.loads(text)[0] != item.spec.revision:
                 store.put(f"{what} {item.spec.service}", None)
 
 
-def _all(
-    documents: Sequence[Loaded], store: Store, what: str
-) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    for loaded in documents:
+def _all(documents: Sequence[Loaded], store: Store, what: str) -> Iterator[tuple[str, Any]]:
+    kept = store.starting(f"{what} ")
+    for loaded in documents if kept else ():
         if isinstance(loaded.document, InferenceService):
             service = loaded.document.metadata.name
-            if text := store.get(f"{what} {service}"):
-                yield service, tuple(json.loads(text))
+            if text := kept.get(service):
+                yield service, json.loads(text)
 
 
 def order_rotation(store: Store, service: str, key: str, refused: str, at: float) -> None:
@@ -126,10 +121,10 @@ def rotations_of(
     documents: Sequence[Loaded], store: Store
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     """Name and SHA-256 of the API keys to replace, by container app of a service or gateway."""
-    found = {}
-    for loaded in documents:
+    found, kept = {}, store.starting(_rotation(""))
+    for loaded in documents if kept else ():
         app = _app_of(loaded.document)
-        if app and (text := store.get(_rotation(app))):
+        if app and (text := kept.get(app)):
             found[app] = tuple(sorted(json.loads(text).items()))
     return found
 
@@ -174,15 +169,13 @@ def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
 
 def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
     """`desired`, with the objects of paused documents only observed."""
-    paused = {
-        document
-        for document in {item.document for item in desired}
-        if paused_since(store, document) is not None
-    }
+    paused = store.starting(_PAUSED)
+    if not paused:
+        return list(desired)
     writes = (Policy.MANAGE, Policy.ASK)
     return [
         replace(item, policy=Policy.PAUSED)
-        if item.document in paused and item.policy in writes
+        if str(item.document) in paused and item.policy in writes
         else item
         for item in desired
     ]
@@ -206,8 +199,8 @@ def take_looks(store: Store) -> frozenset[str]:
 
 
 def _paused(document: DocumentRef) -> str:
-    return f"paused {document}"
+    return f"{_PAUSED}{document}"
 
 
 def _key(service: str, adapter: str) -> str:
-    return f"order {service}/{adapter}"
+    return f"{ORDER} {service}/{adapter}"

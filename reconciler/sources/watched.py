@@ -10,14 +10,30 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from reconciler.api.digest import TreeChanging, TreeError, digest_tree
 from reconciler.api.manifest_files import is_manifest_file
+from reconciler.api.path_stamps import PathStamps
 from reconciler.api.regular_files import open_regular
 from reconciler.api.stat_cache import StatCache
+
+Contents = dict[Path, tuple[Hashable, str]]  # of files, with their stamps
+
+
+@dataclass(frozen=True)
+class Events:
+    """Paths that had events; of what kind says nothing, because savers differ too much."""
+
+    paths: frozenset[Path]
+
+    @cached_property
+    def around(self) -> frozenset[Path]:
+        """The paths and all that is above them: found once for a thousand folders."""
+        return frozenset(above for path in self.paths for above in (path, *path.parents))
 
 
 @dataclass(frozen=True)
@@ -40,16 +56,14 @@ class Root(ABC):
         writing.
         """
 
-    def concerned(self, touched: Collection[Path]) -> bool:
-        """Whether events at `touched` may have changed the root. An event's kind says nothing:
-        savers differ too much.
-        """
+    def concerned(self, events: Events) -> bool:
+        """Whether the events may have changed the root."""
         above = {self.path, *self.path.parents}
         try:
             inside = {*self.telling()}
         except OSError:
             return True
-        return any(one in above or one.parent in inside for one in touched)
+        return any(one in above or one.parent in inside for one in events.paths)
 
     def telling(self) -> Iterator[Path]:
         """Directories in which an event at any entry may be a change of the root: only those that
@@ -62,7 +76,11 @@ class Root(ABC):
 
 @dataclass(frozen=True)
 class ManifestFile(Root):
-    """A single file (YAML or an evaluation), which may be a link."""
+    """A single file (YAML or an evaluation), which may be a link. `contents` remembers what was
+    read of it.
+    """
+
+    contents: Contents = field(default_factory=dict, compare=False)
 
     def shallow(self) -> Iterator[Path]:
         yield self.path.parent
@@ -70,12 +88,16 @@ class ManifestFile(Root):
         yield self.path.resolve().parent
 
     def fingerprint(self) -> str:
-        return _content(self.path)
+        return _content(self.path, PathStamps(), self.contents)
 
 
 @dataclass(frozen=True)
 class ManifestFolder(Root):
-    """A folder of YAML files; a file that comes or goes is a change of the folder."""
+    """A folder of YAML files; a file that comes or goes is a change of the folder. `contents`
+    remembers what was read of them.
+    """
+
+    contents: Contents = field(default_factory=dict, compare=False)
 
     def shallow(self) -> Iterator[Path]:
         yield self.path.parent
@@ -92,10 +114,10 @@ class ManifestFolder(Root):
             yield self.path
             yield from {link.resolve().parent for link in links}
 
-    def concerned(self, touched: Collection[Path]) -> bool:
+    def concerned(self, events: Events) -> bool:
         own = (self.path, self.path.resolve())
-        return any(one.parent in own and is_manifest_file(one) for one in touched) or (
-            super().concerned({*touched} - {self.path.parent})
+        return any(one.parent in own and is_manifest_file(one) for one in events.paths) or (
+            super().concerned(Events(events.paths - {self.path.parent}))
         )
 
     def fingerprint(self) -> str:
@@ -103,7 +125,8 @@ class ManifestFolder(Root):
             files = self._files()
         except OSError as error:
             return f"unreadable {error.errno}"
-        return " ".join(f"{file.name}={_content(file)}" for file in files)
+        stamps = PathStamps()
+        return " ".join(f"{file.name}={_content(file, stamps, self.contents)}" for file in files)
 
     def _files(self) -> list[Path]:
         return sorted(file for file in self.path.iterdir() if is_manifest_file(file))
@@ -124,9 +147,12 @@ class SourceFolder(Root):
     def deep(self) -> Iterator[Path]:
         yield self.path
 
-    def concerned(self, touched: Collection[Path]) -> bool:
-        above = {self.path, *self.path.parents}
-        return any(one in above or self.path in one.parents for one in touched)
+    def concerned(self, events: Events) -> bool:
+        return self.path in events.around or not events.paths.isdisjoint(self._above)
+
+    @cached_property
+    def _above(self) -> frozenset[Path]:
+        return frozenset(self.path.parents)
 
     def fingerprint(self) -> str | None:
         if self.only and not any(os.path.lexists(self.path / name) for name in self.only):
@@ -143,22 +169,31 @@ class SourceFolder(Root):
 class ManifestPath(Root):
     """What the user named: a file or a folder, whichever it is at the moment."""
 
+    contents: Contents = field(default_factory=dict, compare=False)
+
     def _now(self) -> ManifestFile | ManifestFolder:
-        return ManifestFolder(self.path) if self.path.is_dir() else ManifestFile(self.path)
+        kind = ManifestFolder if self.path.is_dir() else ManifestFile
+        return kind(self.path, self.contents)
 
     def shallow(self) -> Iterator[Path]:
         return self._now().shallow()
 
-    def concerned(self, touched: Collection[Path]) -> bool:
-        return self.path in touched or self._now().concerned(touched)
+    def concerned(self, events: Events) -> bool:
+        return self.path in events.paths or self._now().concerned(events)
 
     def fingerprint(self) -> str:
         return self._now().fingerprint()
 
 
-def _content(file: Path) -> str:
+def _content(file: Path, stamps: PathStamps, known: Contents) -> str:
+    """A digest of the file, which is not read again while it has the same stamp."""
+    stamp, before = stamps.of(file), known.get(file)
+    if before is not None and stamp is not None and before[0] == stamp:
+        return before[1]
     try:
         with open_regular(file) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable {error.errno}"
+    known[file] = (stamp, digest)
+    return digest
