@@ -305,7 +305,8 @@ def _show(facts: dict[str, Any], arguments: argparse.Namespace) -> None:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        print(f"{name}: {value}")
+        if value is not None:
+            print(f"{name}: {value if not isinstance(value, bool) else 'yes' if value else 'no'}")
 
 
 def _passed_on(arguments: argparse.Namespace) -> list[str]:

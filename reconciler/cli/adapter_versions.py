@@ -23,6 +23,7 @@ from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order, when
 from reconciler.cli.pause import pause_note
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import check_service, listed
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AdapterOutputs
@@ -45,9 +46,9 @@ def list_adapters(
     """
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
+    if service:
+        check_service(store, service, title)
     rows = [row for row in _rows(store) if service in ("", row["service"])]
-    if service and not rows:
-        raise CommandError(f"No adapter of a service {service!r} has been observed on the {title}.")
     if as_json:
         print_value("AdapterList", {"adapters": rows}, Subject(title, set_in(store)))
     else:
@@ -93,14 +94,12 @@ def _order(
     from reconciler.engine.external import DocumentRef
     from reconciler.sources.orders import give_order
 
-    readable, title, folder = open_store(target, state_dir)
-    row = next(
-        (row for row in _rows(readable) if (row["service"], row["name"]) == (service, name)), None
-    )
-    if readable is None or row is None:
-        raise CommandError(
-            f"No adapter {name!r} of a service {service!r} has been observed on the {title}."
-        )
+    found, title, folder = open_store(target, state_dir)
+    readable = check_service(found, service, title)
+    rows = {row["name"]: row for row in _rows(readable) if row["service"] == service}
+    if (row := rows.get(name)) is None:
+        there = listed("adapters", name, [*rows])
+        raise CommandError(f"There is no adapter {name!r} of {service} on the {title}; {there}")
     if problem := _pointless(action, row):
         raise CommandError(f"adapter {name} of {service}: {problem}")
     key, subject = readable.target, Subject(title, set_in(readable))
@@ -231,7 +230,8 @@ def _show(rows: list[dict[str, Any]], heading: str) -> None:
         held = f"{row['held']['outcome']}: {row['held']['message']}" if row["held"] else ""
         version = row["digest"][:12]
         cells.append((row["service"], row["name"], version, replicas, _canary_text(row), held))
-    for line in [*hang("", heading, width), *table(columns, cells, width, indent=0)]:
+    lines = table(columns, cells, width, indent=0) if rows else ["there is no adapter"]
+    for line in [*hang("", heading, width), *lines]:
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -69,7 +69,10 @@ def approve(
         return
     store, title, folder = open_store(target, state_dir)
     if store is None:
-        raise CommandError("Nothing is known to wait for approval.", Exit.FAILED)
+        raise CommandError(
+            f"Nothing is known here to wait for approval on the {title}; `moorage up` deploys and"
+            " observes."
+        )
     found = waiting(store, document)
     key, subject = store.target, Subject(title, set_in(store))
     others = list(_other_waits(store, document))

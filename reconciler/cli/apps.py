@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.exits import CommandError
+from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm
@@ -35,13 +36,10 @@ async def find_app(arm: Arm, service: str) -> tuple[str, dict[str, Any]]:
         )
     for each in found:
         return str(each.resource["id"]).split("/")[4], dict(each.resource)
-    names = ", ".join(sorted(str(each.resource["name"]) for each in apps)) or "none"
-    # Another set may have one of this name.
-    place = "" if ownership is None else "in these documents "
-    raise CommandError(
-        f"There is no service {service!r} {place}on the {arm.settings.target_title}; services"
-        f" there: {names}."
-    )
+    names = (str(each.resource["name"]) for each in apps)
+    # Without documents of our own, the services of every set count.
+    place = "" if ownership is None else " in these documents"
+    raise unknown("service", service, names, arm.settings.target_title, place)
 
 
 def _ownership(settings: Settings) -> Ownership | None:

@@ -20,6 +20,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from reconciler.engine.store import Store
@@ -97,11 +98,7 @@ def _document(store: Store | None, service: str, title: str) -> dict[str, Any]:
     there = {each["name"]: each for each in (*services, *gateways)}
     found: dict[str, Any] | None = there.get(service)
     if found is None:
-        names = ", ".join(each["name"] for each in services) or "none"
-        names += "".join(f"; gateway: {each['name']}" for each in gateways)
-        raise CommandError(
-            f"There is no service {service!r} in these documents on the {title}; services: {names}."
-        )
+        raise unknown("service or gateway" if gateways else "service", service, there, title)
     if not found["endpoint"]:
         raise CommandError(f"{service} has no endpoint yet; `moorage status` says what it lacks.")
     if found in gateways and not found["models"]:

@@ -31,7 +31,7 @@ def completion(
     from typer._completion_shared import get_completion_script
 
     if shell not in SHELLS:
-        raise CommandError(f"SHELL must be {', '.join(SHELLS)}, not {shell!r}", Exit.INVALID)
+        raise CommandError(f"SHELL must be bash, zsh or fish, not {shell!r}", Exit.INVALID)
     script = get_completion_script(prog_name="moorage", complete_var=VARIABLE, shell=shell)
     print(_for_zsh(script) if shell == "zsh" else script)
 

@@ -23,6 +23,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.exits import CommandError, words
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import check_service, services_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +51,8 @@ def diagnose(
     from reconciler.cli.hidden import HiddenValues
 
     store, title, folder = open_store(target, state_dir)
+    if service and services_in(store):
+        check_service(store, service, title)
     hidden = HiddenValues(os.environ)
     sections: list[tuple[str, Callable[[], str]]] = [
         ("Versions", _versions),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import planning
+from reconciler.cli.unknown import listed
 
 if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
@@ -49,8 +50,10 @@ def documents_named(name: str, manifest: Manifest) -> list[Loaded]:
         if name in (each.document.metadata.name, full_name(each))
     ]
     if not found:
-        known = ", ".join(map(full_name, manifest.documents))
-        raise CommandError(f"No document is named {name}: {known}.", Exit.INVALID)
+        known = listed(
+            "documents", name, [each.document.metadata.name for each in manifest.documents]
+        )
+        raise CommandError(f"No document is named {name}; {known}", Exit.INVALID)
     return found
 
 

@@ -17,7 +17,9 @@ from reconciler.cli.context import (
     open_store,
 )
 from reconciler.cli.envelope import Output, check_output, print_value
+from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -53,6 +55,8 @@ def events(
         return
     if not as_json:
         subject.show()
+        if not found:
+            say("nothing has happened yet")
     seen: dict[str, int] = {}
     while True:
         fresh = [event for event in found if seen.get(_id(event)) != event.count]
@@ -72,6 +76,9 @@ def _read(
     if store is None:
         return (), Subject(title, None)
     about = [e for e in store.events() if document in ("", str(e.document), e.document.name)]
+    known = {row.ref.name for row in store.documents()}
+    if document and not about and document.rpartition("/")[2] not in known:
+        raise unknown("document", document, known, title)
     subject = Subject(title, set_in(store))
     store.close()
     return about[-limit:], subject
@@ -102,7 +109,8 @@ def _print(console: Console, event: Event, *, as_json: bool) -> None:
     reason = f"{event.reason:<18}"
     if width is not None and width < ROOMY:  # what matters least goes first: type and columns
         head, reason = f"{at}  ", event.reason
-    text = f"{reason}  {event.object}  {event.message}{times}"
+    said = event.message.removeprefix(f"{event.object} ")
+    text = f"{reason}  {event.object}  {said}{times}"
     for line in hang(head, text, width):
         console.print(line, markup=False, soft_wrap=True, style=style)
 

@@ -13,6 +13,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
@@ -97,11 +98,9 @@ def app_of(store: Store | None, service: str, title: str) -> AppOutputs:
     from reconciler.api.kinds import Kind
     from reconciler.api.outputs import AppOutputs
 
-    records = store.objects() if store else ()
+    records = check_service(store, service, title).objects()
     record = next((r for r in records if (r.key.kind, r.key.name) == (Kind.APP, service)), None)
     app = AppOutputs.load(record.outputs) if record and record.exists else None
     if app is None or not app.arm.revisions:
-        raise CommandError(
-            f"No service {service!r} of these documents has been observed on the {title}."
-        )
+        raise CommandError(f"{service} has no revision yet; `moorage status` says why.")
     return app

@@ -26,6 +26,8 @@ from reconciler.cli.context import (
 from reconciler.cli.durations import DURATION, seconds_of
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.layout import terminal_width
+from reconciler.cli.platform_events import readable
 from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def logs(
     subject = subject_of(settings)
     tail = MOST if since else tail
     rows: list[dict[str, str]] = []
-    say: Say = _printed
+    say: Say = _told if system and sys.stdout.isatty() else _printed
     if as_json:
         say = _printed_as_json if follow else _kept_in(rows)
     else:
@@ -82,6 +84,10 @@ def logs(
 
 def _printed(replica: str, line: str, several: bool) -> None:
     print(f"{replica}: {line}" if several else line, flush=True)
+
+
+def _told(_: str, line: str, __: bool) -> None:
+    print("\n".join(readable(line, terminal_width() or 80)), flush=True)
 
 
 def _printed_as_json(replica: str, line: str, _: bool) -> None:

@@ -19,6 +19,7 @@ from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:
     from reconciler.engine.store import Store
@@ -53,11 +54,8 @@ def open_page(
 
     as_json = check_output(output)
     store, title, folder = open_store(target, state_dir)
-    if service and service not in _services(store):
-        names = ", ".join(_services(store)) or "none"
-        raise CommandError(
-            f"There is no service {service!r} in these documents on the {title}; services: {names}."
-        )
+    if service:
+        check_service(store, service, title)
     address = _portal(store, service, title) if portal else _page(folder, service)
     if as_json:
         print_value("Page", {"address": address}, Subject(title, set_in(store)))
@@ -65,11 +63,6 @@ def open_page(
     print(address)
     if sys.stdout.isatty() and not print_only and not webbrowser.open(address):
         say("no browser could be started here; open the address yourself", aside=True)
-
-
-def _services(store: Store | None) -> list[str]:
-    rows = store.documents() if store else ()
-    return [row.ref.name for row in rows if row.ref.kind == "InferenceService"]
 
 
 def _page(folder: Path, service: str) -> str:

@@ -20,6 +20,7 @@ from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order
 from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +130,5 @@ def _ref(store: Store | None, document: str, title: str) -> DocumentRef:
     if len(matching) > 1:
         raise CommandError(f"{document} is {' and '.join(map(str, matching))}: say which.")
     if not matching:
-        names = ", ".join(map(str, found)) or "none"
-        raise CommandError(
-            f"There is no document {document!r} in this set on the {title}; documents: {names}."
-        )
+        raise unknown("document", document, {ref.name for ref in found}, title)
     return matching[0]

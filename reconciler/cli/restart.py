@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -15,7 +16,9 @@ from reconciler.cli.context import (
     Target,
     Yes,
     ask,
+    daemon_facts,
     settings_of,
+    writable_store,
 )
 from reconciler.cli.durations import Timeout
 from reconciler.cli.envelope import Output, check_output, print_value
@@ -57,6 +60,7 @@ def restart(
         )
     work = _restart(settings, service, _quiet if as_json else _say)
     revisions, seconds = asyncio.run(_within(work, timeout, f"{service} was restarted and"))
+    let_daemon_look(settings, service)
     if as_json:
         value = {"service": service, "revisions": revisions, "seconds": seconds}
         print_value("Restart", value, subject_of(settings))
@@ -78,11 +82,30 @@ def warm(
     as_json, settings = check_output(output), settings_of(target, state_dir)
     work = _warm(settings, service, name)
     seconds = asyncio.run(_within(work, timeout, f"{service} was asked and"))
+    let_daemon_look(settings, service)
     if as_json:
         value = {"service": service, "seconds": round(seconds, 1)}
         print_value("Warm", value, subject_of(settings))
     else:
         print(f"{service} answers, after {seconds:.0f} s")
+
+
+def let_daemon_look(settings: Settings, service: str) -> None:
+    """Let a running daemon look at the service now: `status` would show the replicas from before
+    until its next resync.
+    """
+    from reconciler.engine.external import DocumentRef
+    from reconciler.engine.store import Store
+    from reconciler.sources.orders import order_look
+
+    folder = settings.daemon_dir
+    known = Store.read(folder / "state.db", settings.target_key)
+    if known is None or not daemon_facts(folder)["running"]:
+        return
+    key = known.target
+    known.close()
+    with suppress(CommandError), writable_store(folder, key) as store:
+        order_look(store, DocumentRef("InferenceService", service), time.time())
 
 
 def _say(text: str) -> None:

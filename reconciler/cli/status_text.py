@@ -92,7 +92,7 @@ def _daemon(value: Mapping[str, Any]) -> str:
     daemon = value["daemon"]
     if daemon["running"]:
         return f"running (pid {daemon['pid']})"
-    return "not running: this is what it last saw"
+    return "not running: this is what it last saw" if value["documents"] else "not running"
 
 
 def _colour(documents: Sequence[Mapping[str, Any]]) -> str:

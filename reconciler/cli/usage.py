@@ -44,7 +44,10 @@ def usage(
     store, title, _ = open_store(target, state_dir)
     records = [record for record in (store.objects() if store else ()) if _is_gateways(record)]
     if not records:
-        raise CommandError(f"No gateway has been observed on the {title}.")
+        raise CommandError(
+            f"No Environment has a gateway on the {title}, and only gateways count;"
+            " docs/gateway.md says how to have one."
+        )
     found = asyncio.run(_read(settings_of(target, state_dir), records, first))
     _show(found, cast("By", by), first, as_json, Subject(title, set_in(store)))
 

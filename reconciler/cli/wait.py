@@ -17,10 +17,13 @@ from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.layout import say
 from reconciler.cli.subject import Subject
+from reconciler.cli.unknown import listed
 
 LOOK = 0.3
 # A save reaches the daemon within a second; until then the state speaks of the document before it.
 STEADY = 1.5
+# Seconds in which a document that was just saved is known to the daemon, even on a slow machine.
+UNSEEN = 15.0
 
 
 def wait(
@@ -52,10 +55,16 @@ def wait(
     the time is over, 4 when a person must act first, 1 when no daemon runs.
     """
     as_json, wanted = check_output(output), _wanted(condition)
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     since: float | None = None
     while True:
-        found, daemon, subject = _look(document, target, state_dir)
+        documents, daemon, subject = _look(target, state_dir)
+        found = [
+            each
+            for each in documents
+            if document in ("", each["name"], f"{each['kind']}/{each['name']}")
+        ]
         missing = [text for each in found if (text := _missing(each, wanted))]
         now = time.monotonic()
         if found and not missing:
@@ -69,7 +78,12 @@ def wait(
                 return
         else:
             since = None
-        _give_up(document, found, missing, daemon=daemon, over=now >= deadline)
+        if document and not found and daemon and now - began >= min(UNSEEN, timeout):
+            names = [each["name"] for each in documents]
+            raise CommandError(
+                f"There is no document {document!r}; {listed('documents', document, names)}"
+            )
+        _give_up(found, missing, daemon=daemon, over=now >= deadline)
         time.sleep(LOOK)
 
 
@@ -91,18 +105,11 @@ def _wanted(text: str) -> Mapping[str, str]:
     return {type_: value}
 
 
-def _look(
-    document: str, target: Target, state_dir: StateDir
-) -> tuple[list[Mapping[str, Any]], bool, Subject]:
+def _look(target: Target, state_dir: StateDir) -> tuple[list[Mapping[str, Any]], bool, Subject]:
     from reconciler.cli.status import read
 
     value, subject = read(target, state_dir)
-    found = [
-        each
-        for each in value["documents"]
-        if document in ("", each["name"], f"{each['kind']}/{each['name']}")
-    ]
-    return found, bool(value["daemon"]["running"]), subject
+    return value["documents"], bool(value["daemon"]["running"]), subject
 
 
 def _missing(document: Mapping[str, Any], wanted: Mapping[str, str]) -> str:
@@ -120,7 +127,6 @@ def _missing(document: Mapping[str, Any], wanted: Mapping[str, str]) -> str:
 
 
 def _give_up(
-    document: str,
     found: list[Mapping[str, Any]],
     missing: list[str],
     *,
@@ -128,9 +134,7 @@ def _give_up(
     over: bool,
 ) -> None:
     """End the wait where nothing will change it, or its time is over."""
-    said = "\n".join(missing) or (
-        "" if found else f"No document {document!r} has been observed yet."
-    )
+    said = "\n".join(missing) or ("" if found else "There is no such document yet.")
     stalled = [
         each["name"]
         for each in found

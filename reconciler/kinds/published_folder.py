@@ -173,11 +173,13 @@ class PublishedFolder:
         # Gigabytes must not block a worker; the next pass finds the upload under way.
         await asyncio.wait([task], timeout=AT_ONCE)
         if not task.done():
-            return Wrote(f"publish {spec.prefix}: {len(tree.files)} files, {size_text(tree.size)}")
+            return Wrote(
+                f"publish {spec.prefix}: {_files(len(tree.files))}, {size_text(tree.size)}"
+            )
         self._uploads.pop(place, None)
         published = task.result()
         sent = size_text(published.sent)
-        return Wrote(f"publish {spec.prefix}: {published.uploaded} files, {sent}")
+        return Wrote(f"publish {spec.prefix}: {_files(published.uploaded)}, {sent}")
 
     async def _publish(self, place: SharedFolder, tree: Tree) -> publish.Published:
         again = self._damaged.pop(place, ())
@@ -347,3 +349,7 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'s' * (count != 1)}"

@@ -123,7 +123,7 @@ def test_the_list_joins_the_catalogue_with_what_replicas_count(observed, capsys)
     assert "222222222222" in text
     assert "10 %" in text
     assert run(["adapter", "list", "other"]) == 1
-    assert "No adapter of a service 'other'" in capsys.readouterr().err
+    assert "There is no service 'other'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_order_is_kept_for_the_daemon_and_the_edit_is_offered(
         ({}, ["rollback", "phi", "sales"], "there is no version to go back to"),
         (CANARY | {"held": "Promoted"}, ["promote", "phi", "sales"], "promoted already"),
         (CANARY | {"held": "RolledBack"}, ["rollback", "phi", "sales"], "rolled back already"),
-        ({}, ["promote", "phi", "nobody"], "No adapter 'nobody' of a service 'phi'"),
+        ({}, ["promote", "phi", "nobody"], "There is no adapter 'nobody' of phi"),
     ],
 )
 def test_an_order_without_an_object_is_refused(observed, capsys, seen, arguments, said):

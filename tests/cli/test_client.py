@@ -134,7 +134,7 @@ def test_a_terminal_gets_lines_that_repeat_as_a_count():
     assert printed(on=True) == [NOISE[0], "… 2 more like this", *NOISE[3:]]
 
 
-@pytest.mark.parametrize(("since", "grep"), [("soon", ""), ("10", ""), ("", "(")])
+@pytest.mark.parametrize(("since", "grep"), [("soon", ""), ("10 minutes", ""), ("", "(")])
 def test_a_filter_that_cannot_be_used_is_refused(since, grep):
     """Exit code 2 with a sentence."""
     with pytest.raises(CommandError, match=r"must be such as|no regular expression"):

@@ -11,8 +11,8 @@ from tests.e2e.stage import Stage, environment
 COMMANDS = {
     "status": (0, "nothing has been observed yet"),
     "events": (0, "target:"),
-    "approve --yes": (1, "Nothing is known to wait for approval."),
-    "adapter promote phi style": (1, "No adapter 'style' of a service 'phi'"),
+    "approve --yes": (1, "Nothing is known here to wait for approval"),
+    "adapter promote phi style": (1, "No service 'phi' is known here"),
 }
 
 

@@ -34,6 +34,7 @@ DISPLAYED = {
     "cli/rollback.py": "the same",
     "cli/usage.py": "the day that an age in days is counted from",
     "cli/key.py": "the time of an order",
+    "cli/restart.py": "the same",
     "page.py": "the same, given on the page",
     "cli/ages.py": "an age, for people",
     "cli/events.py": "the same",
