@@ -4,6 +4,7 @@ does not have, and values of a wrong type.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ _FORBIDDEN = {
 
 def judge_config(config: Mapping[str, Any]) -> Iterator[str]:
     """One sentence for each thing that vLLM refuses, or would serve wrong."""
-    kind = config.get("peft_type", "LORA")
+    kind = config.get("peft_type")
+    if kind is None:  # vLLM never reads it
+        kind = "LORA"
     if not (isinstance(kind, str) and kind.upper() == "LORA"):
         yield f"its peft_type is {shown(kind)}; only LORA adapters can be served"
         return
@@ -41,19 +44,18 @@ def judge_config(config: Mapping[str, Any]) -> Iterator[str]:
             " plain LoRA with PEFT first (path_initial_model_for_weight_conversion)"
         )
     yield from _modules(config)
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    # True is an int in Python, and a rank of 1 to everybody who only compares.
-    if not (isinstance(rank, int) and not isinstance(rank, bool) and rank > 0):
+    rank, alpha = _whole(config.get("r")), config.get("lora_alpha")
+    if rank is None or rank <= 0:
         yield f"{CONFIG} has no positive 'r'"
     if not is_number(alpha) or not alpha:
         yield f"{CONFIG} has no 'lora_alpha' that is a number other than zero"
 
 
 def ranks_of(config: Mapping[str, Any]) -> list[int]:
-    """Every rank that the configuration names, sensible or not."""
+    """Every rank that the configuration names, sensible or not, as whole numbers."""
     pattern = config.get("rank_pattern")
     found = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]
-    return [rank for rank in found if isinstance(rank, int) and not isinstance(rank, bool)]
+    return [rank for rank in map(_whole, found) if rank is not None]
 
 
 def shown(value: object) -> str:
@@ -63,6 +65,14 @@ def shown(value: object) -> str:
     if value is None or (isinstance(value, int | float) and not _enormous(value)):
         return str(value)
     return "a very large number" if isinstance(value, int) else f"a {type(value).__name__}"
+
+
+def _whole(value: Any) -> int | None:
+    """VLLM takes a rank of 8.0 as well; whether the tensors have it is looked at with them."""
+    # True is an int in Python, and a rank of 1 to everybody who only compares.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return math.ceil(value) if is_number(value) else None
 
 
 def _modules(config: Mapping[str, Any]) -> Iterator[str]:

@@ -27,12 +27,14 @@ class Architecture:
 
     `modules` are the modules that take one, with `*` for a layer's number; None where only the
     class could be read and not an instance of it. Of these, `lost` are modules whose LoRA vLLM
-    loads and does not compute with.
+    loads and does not compute with. `stored` is how transformers renames a checkpoint's tensors
+    when it loads a model that vLLM has no class for.
     """
 
     name: str
     known: bool = False
     lora: bool = True
+    vision: bool = False
     embedding: frozenset[str] = frozenset()
     packed: Mapping[str, list[str]] = field(default_factory=dict)
     modules: frozenset[str] | None = None
@@ -44,6 +46,7 @@ class Architecture:
     plain: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     skip: tuple[str, ...] = ()
+    stored: tuple[tuple[str, str], ...] = ()
     names: Mapping[str, list[list[str]]] = field(default_factory=dict)
 
     def rename(self, key: str) -> str:
@@ -62,6 +65,12 @@ class Architecture:
         for old, new in self.names.get("suffix", ()):
             if name.endswith(old):
                 name = new.join(name.rsplit(old, 1))
+        return name
+
+    def loaded(self, name: str) -> str:
+        """What a tensor of the base model's files is called once the model is loaded."""
+        for pattern, new in self.stored:
+            name = re.sub(pattern, new, name)
         return name
 
     def module(self, name: str) -> str:
@@ -86,6 +95,14 @@ class Architecture:
             return True
         tops = {one.partition(".")[0] for one in self.towers}
         return module.partition(".")[0] in tops - {one.partition(".")[0] for one in self._unpacked}
+
+    def embeds(self, leaf: str) -> bool | None:
+        """Whether vLLM takes a LoRA on the embedding or the head of this name: those of each model
+        inside count, so that the class of a vision-language model alone does not tell.
+        """
+        if leaf in self.embedding or leaf in self.suffixes:
+            return True
+        return None if self.vision and not self.suffixes else False
 
     def expects(self, module: str) -> bool | None:
         """VLLM's first check, by the last part of the (renamed) name alone."""
@@ -125,7 +142,8 @@ def architecture(name: str) -> Architecture:
     if entry is None:
         # vLLM serves it by its backend for transformers, whose own modules nobody knows here.
         row = table["classes"][table["architectures"][_BACKEND]]
-        return Architecture(name, embedding=frozenset(row["embedding"]))
+        stored = tuple((old, new) for old, new in table["stored"].get(name, ()))
+        return Architecture(name, embedding=frozenset(row["embedding"]), stored=stored)
     if not isinstance(entry, str):
         # False in the table: vLLM has the architecture, without LoRA. Nothing in it: unknown here.
         return Architecture(name, known=entry is False, lora=entry is not False)
@@ -133,6 +151,7 @@ def architecture(name: str) -> Architecture:
     return Architecture(
         name,
         known=True,
+        vision=row.get("vision", False),
         embedding=frozenset(row.get("embedding", ())),
         packed=row.get("packed", {}),
         modules=frozenset(row["modules"]) if "modules" in row else None,

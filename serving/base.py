@@ -111,7 +111,8 @@ def _modules(folder: Path, kind: Architecture) -> dict[str, Shape | None]:
     if len(files) > _FILES:
         raise FileFault(f"the base model has more than {_FILES} files of weights")
     for file in files:
-        for name, tensor in read_header(file).items():
+        for stored, tensor in read_header(file).items():
+            name = kind.loaded(stored)
             ending = next((one for one in _ENDINGS if name.endswith(one)), None)
             if ending:
                 found[kind.module(name.removesuffix(ending))] = _shape(ending, tensor)

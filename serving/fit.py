@@ -166,7 +166,7 @@ def _refused(kind: Architecture, said: str, name: str) -> str:
             " the base model"
         )
     leaf = name.rpartition(".")[2]
-    by_class = leaf in ("lm_head", "embed_tokens") and leaf not in kind.embedding
+    by_class = leaf in ("lm_head", "embed_tokens") and kind.embeds(leaf) is False
     if by_class or (kind.expects(name) is False and not name.endswith(".experts.base_layer")):
         return f"vLLM's {kind.name} takes no LoRA on {leaf} ({said})"
     return ""

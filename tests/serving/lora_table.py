@@ -41,6 +41,13 @@ _VARIANTS: tuple[dict[str, Any], ...] = (
     {"q_lora_rank": None},
     {"intermediate_size": 7168},
     {"num_key_value_heads": 2},
+    # Hybrids, whose first layers may all be of one sort: an adapter on the others was refused.
+    {"attn_layer_period": 2, "attn_layer_offset": 1},
+    {"layer_types": ["mamba", "attention"] * 2},
+    {"layer_types": ["linear_attention", "full_attention"] * 2},
+    {"layer_types": ["conv", "full_attention"] * 2},
+    {"layers_block_type": ["mamba", "hybrid"] * 2},
+    {"layers_block_type": ["mamba", "attention"] * 2},
 )
 # What real checkpoints say and transformers' default configuration leaves out.
 _USUAL = {
@@ -101,9 +108,9 @@ def render(table: dict[str, Any]) -> str:
         f'{{"vllm": {json.dumps(table["vllm"])},',
         f'"endings": {json.dumps(table["endings"])},',
     ]
-    for part in ("architectures", "classes"):
+    for part in ("stored", "architectures", "classes"):
         rows = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(table[part].items()))
-        lines += [f'"{part}": {{', ",\n".join(rows), "}" + ("," if part == "architectures" else "")]
+        lines += [f'"{part}": {{', ",\n".join(rows), "}" + ("," if part != "classes" else "")]
     return "\n".join([*lines, "}", ""])
 
 
@@ -176,8 +183,26 @@ class Tables:
         from vllm.config.model import iter_architecture_defaults
 
         endings = [ending for ending, _ in iter_architecture_defaults()]
-        table = {"vllm": vllm.__version__, "endings": endings}
+        table = {"vllm": vllm.__version__, "endings": endings, "stored": self._stored(endings)}
         return {**table, "architectures": architectures, "classes": classes}
+
+    def _stored(self, endings: list[str]) -> dict[str, list[list[str]]]:
+        """How transformers renames the tensors of checkpoints that it loads for vLLM's backend."""
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        found = {}
+        for architecture, kind in self.types.items():
+            stem = re.sub("(ForCausalLM|ForConditionalGeneration)$", "", architecture)
+            ours = {f"{stem}{ending}" for ending in endings} & self.registry._VLLM_MODELS.keys()
+            renames = [
+                [old, new]
+                for one in get_checkpoint_conversion_mapping(kind) or ()
+                if type(one).__name__ == "WeightRenaming"
+                for old, new in zip(one.source_patterns, one.target_patterns, strict=False)
+            ]
+            if renames and stem != architecture and not ours:
+                found[architecture] = renames
+        return dict(sorted(found.items()))
 
     def _row(self, architecture: str) -> dict[str, Any]:
         from vllm.model_executor.models.interfaces import supports_lora, supports_multimodal

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +17,34 @@ PYTHON = ROOT / ".venv/images/vllm/bin/python"
 @pytest.mark.timeout(900)
 def test_preflight_judges_every_case_as_vllm_does(tmp_path):
     """Accepted is what vLLM takes whole; refused is what it refuses, or ignores a part of."""
-    if not PYTHON.exists():
-        pytest.skip("the vLLM image's environment is not installed")
     from tests.serving.lora_cases import CASES, make
 
     make(tmp_path)
-    script, wanted = ROOT / "tests/serving/lora_judge.py", {n: c.base for n, c in CASES.items()}
+    assert not disagreements(tmp_path, {name: case.base for name, case in CASES.items()})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_preflight_judges_every_family_as_vllm_does(tmp_path):
+    """A module is accepted under the names and at the places where vLLM's model of it has it: hybrids
+    whose layers differ, heads inside vision-language models, names that transformers changed.
+    """
+    from tests.serving.lora_families import make
+
+    wanted = make(tmp_path)
+    assert len(wanted) > 400
+    assert not disagreements(tmp_path, wanted)
+
+
+def disagreements(folder: Path, wanted: dict[str, str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What vLLM and preflight say of adapters that they judge differently. `wanted` gives the base
+    of each.
+    """
+    if not PYTHON.exists():
+        pytest.skip("the vLLM image's environment is not installed")
+    script = ROOT / "tests/serving/lora_judge.py"
     quiet = {"VLLM_PLUGINS": "", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    command = [PYTHON, script, tmp_path, json.dumps(wanted)]
+    command = [PYTHON, script, folder, json.dumps(wanted)]
     done = subprocess.run(
         command, env=os.environ | quiet, capture_output=True, text=True, check=False
     )
@@ -31,7 +52,7 @@ def test_preflight_judges_every_case_as_vllm_does(tmp_path):
     said = json.loads(done.stdout.splitlines()[-1])
     wrong = {}
     for name, base in wanted.items():
-        problems = check_adapter(tmp_path / name, tmp_path / "bases" / base, 16).problems
+        problems = check_adapter(folder / name, folder / "bases" / base, 16).problems
         if (said[name] == "takes") != (not problems):
             wrong[name] = (said[name], problems)
-    assert not wrong
+    return wrong

@@ -120,6 +120,34 @@ def test_a_model_of_the_backend_for_transformers_takes_no_lora_on_its_head():
     assert (kind.known, kind.embedding) == (False, {"embed_tokens"})
 
 
+def test_the_head_inside_a_vision_language_model_takes_lora_where_vllm_wraps_it():
+    """The class itself names no embedding modules; the language model inside it may."""
+    leaf, name = "lm_head", "language_model.lm_head"
+    kinds = map(architecture, ("LlavaForConditionalGeneration", "Gemma3ForConditionalGeneration"))
+    assert [(kind.embeds(leaf), kind.takes(name)) for kind in kinds] == [
+        (True, True),
+        (False, False),
+    ]
+    assert architecture("PixtralForConditionalGeneration").embeds(leaf) is None  # not built here
+
+
+@pytest.mark.parametrize("name", ["JambaForCausalLM", "GraniteMoeHybridForCausalLM"])
+def test_a_hybrid_takes_lora_in_each_of_its_sorts_of_layers(name):
+    """Also where the first layers of the configuration that vLLM is asked with are of one sort."""
+    kind = architecture(name)
+    modules = [
+        kind.module(f"model.layers.1.{one}") for one in ("self_attn.q_proj", "mamba.in_proj")
+    ]
+    assert [(kind.takes(one), kind.expects(one)) for one in modules] == [(True, True)] * 2
+
+
+def test_a_checkpoints_names_are_those_of_the_model_that_transformers_makes_of_it():
+    """An adapter has the model's names, and the files may have those of an older release."""
+    kind, stored = architecture("PhimoeForCausalLM"), "model.layers.0.block_sparse_moe.gate.weight"
+    assert kind.loaded(stored) == "model.layers.0.mlp.router.weight"
+    assert architecture("LlamaForCausalLM").loaded(stored) == stored
+
+
 def test_an_architecture_that_nobody_knows_is_not_refused():
     """Nothing is known of it, so shapes and names of the base decide."""
     kind = architecture("SomethingNewForCausalLM")
