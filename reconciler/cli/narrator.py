@@ -8,8 +8,6 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -21,6 +19,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
 from reconciler.cli.layout import fit, hang, width_of
 from reconciler.cli.ready import ready_block
+from reconciler.cli.repetition import CAUSE, without_repetition
 from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
 from reconciler.engine.outage import OUTAGE
 from reconciler.engine.record import Phase
@@ -37,33 +36,10 @@ SLOW = (Phase.WORKING, Phase.UNREADY)
 ENDED = (Phase.READY, Phase.SKIPPED, Phase.DELETED, Phase.RETAINED)
 LOOK = 0.3  # seconds between looks at what no single pass shows
 TOLD = 20  # failures that are remembered
-CAUSE = 600  # characters of a line that are compared
-REPETITION = 60  # characters of a cause that are not printed again
 ROLLOUTS = 1.0  # seconds between looks at rollouts
 SHARE = 20.0  # a look at rollouts is made after this many times the seconds that the last one took
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
-
-
-# Where a clause of a message begins and ends.
-_BEGINS = re.compile(r"[.;:|] ")
-_ENDS = re.compile(r"[.;|](?= |$)|: ")
 _SIZE = re.compile(r"[\d.]+ (?:B|[KMG]iB)\b")
-
-
-def without_repetition(message: str, told: Iterable[str]) -> str:
-    """`message` with a long part that was printed before left out: a cause is told once, although
-    the failure, the rollback and the condition all carry it. Only whole clauses are left out.
-    """
-    begins = [0, *(found.end() for found in _BEGINS.finditer(message))]
-    ends = [*(found.start() for found in _ENDS.finditer(message)), len(message)]
-    for before in told:
-        match = SequenceMatcher(None, before, message[:CAUSE], autojunk=False).find_longest_match()
-        until = match.b + match.size
-        begin = min((at for at in begins if at >= match.b), default=until)
-        end = max((at for at in ends if at <= until), default=0)
-        if end - begin >= REPETITION:
-            return f"{message[:begin].rstrip(' :')} (as above){message[end:]}".strip()
-    return message
 
 
 def _still(message: str) -> str:

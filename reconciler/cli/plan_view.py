@@ -23,6 +23,7 @@ GLYPHS = {
     "refuse": "x",
     "no-op": " ",
 }
+_COMPARED = 20  # causes: a plan of a thousand lines may have as many
 SUMS = {"refuse": "{} refused", "wait": "{} waiting"}  # where it is nothing that a run does
 STYLES = {
     "create": "green",
@@ -125,11 +126,12 @@ def show(
     subject.show()
     console = Console(highlight=False)
     width = width_of(console)
+    causes: list[str] = []
     for line in [line for line in lines if line.action != "no-op" or line.problem]:
         after = (times or {}).get(line.key)
         # How long nobody serves is told already, as the effect of the change.
         told = [str(after)] if after and not after.without_service else []
-        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join([*_notes(line), *told])
+        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join([*_notes(line, causes), *told])
         first, *others = hang(f"{head}   ", note, width)
         text = Text(first)
         text.stylize(STYLES.get(line.action, ""), 0, len(head))
@@ -156,10 +158,11 @@ def _at_rest(lines: Sequence[PlanLine]) -> str:
     return f"{said}, {others} {'is' if others == 1 else 'are'} left alone" if others else said
 
 
-def _notes(line: PlanLine) -> list[str]:
+def _notes(line: PlanLine, causes: list[str]) -> list[str]:
     """What is said beside the object: the class and the words of its effect, what is sent, and what
-    holds it up. Each word once.
+    holds it up. Each word once, and each of the `causes` in the first line that has it.
     """
+    from reconciler.cli.repetition import without_repetition
     from reconciler.engine.external import Impact
     from reconciler.kinds.impact import impact_of
 
@@ -170,7 +173,10 @@ def _notes(line: PlanLine) -> list[str]:
         word = ""
     effects = "" if effects == "update in place" else effects
     stops = f"{line.document.name} stops serving" if _ends(line) else ""
-    return [each for each in (word, effects, stops, _sent(line.transfer), line.problem) if each]
+    problem = without_repetition(line.problem, causes[-_COMPARED:])
+    if line.problem and problem == line.problem:
+        causes.append(problem)
+    return [each for each in (word, effects, stops, _sent(line.transfer), problem) if each]
 
 
 def _ends(line: PlanLine) -> bool:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from reconciler.api.reasons import Reason
 from reconciler.cli.console import Console
-from reconciler.cli.narrator import REPETITION, Narrator, without_repetition
+from reconciler.cli.narrator import Narrator
+from reconciler.cli.repetition import REPETITION, without_repetition
 from reconciler.engine.events import normal
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase

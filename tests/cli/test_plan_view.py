@@ -250,3 +250,14 @@ def test_what_stops_serving_is_named(capsys):
     """A container app that goes takes its service with it."""
     show([line(Kind.APP, "delete", effect="delete")], Subject("local Azure", None, []))
     assert "- ContainerApp/web   web stops serving\n" in capsys.readouterr().out
+
+
+def test_a_plan_says_a_cause_once(capsys):
+    """A catalogue and its document are both held up by one bad adapter."""
+    cause = "m.yaml:9:28: adapter 'blue' cannot be served: adapter_model.safetensors is truncated"
+    held = line(Kind.CATALOGUE, "no-op", effect="held", problem=cause)
+    refused = line(Kind.APP, "refuse", problem=f"AdapterFailed: {cause}")
+    show([held, refused], Subject("local Azure", None, [Path("m.yaml")]))
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count("is truncated") == 1
+    assert "x ContainerApp/web AdapterFailed (as above)" in told
