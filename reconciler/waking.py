@@ -13,6 +13,7 @@ from reconciler.edges.approvals import Approvals
 from reconciler.edges.edge import Edge
 from reconciler.edges.garbage import GarbageEdge
 from reconciler.edges.git_repository import GitRepository
+from reconciler.edges.kept_starts import KeepStarts
 from reconciler.edges.leases import Leases
 from reconciler.edges.notify import Notices, Receiver
 from reconciler.edges.orphans import Orphans
@@ -30,6 +31,7 @@ from reconciler.engine.store import Store
 from reconciler.intake import Intake
 from reconciler.kinds.garbage import Garbage
 from reconciler.kinds.shares import Shares
+from reconciler.kinds.start_memory import StartMemory
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock
 from reconciler.registrations import Registrations
@@ -119,6 +121,12 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     yield Orphans(look_for_orphans, intake.aged)
     garbage = Garbage(daemon.arm, daemon.shares, store, daemon.settings.garbage_after)
     yield GarbageEdge(garbage, lambda: intake.composition, leadership.check, daemon.tell)
+    yield KeepStarts(
+        StartMemory(daemon.shares),
+        lambda: intake.composition,
+        controller.records,
+        leadership.why_not,
+    )
     yield Running("the watchdog", supervision.beat)
     yield Duty("memory", memory.EVERY, memory.give_back)
     yield daemon.state_file

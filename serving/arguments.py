@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serving import media, nan, tracing
+from serving.framing import KEPT_OPEN
 
 GATE = "serving.gate.Gate"
 REFUSED = {
@@ -35,9 +36,6 @@ _NO_GPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
 }
-# Seconds. An ingress keeps idle connections for an hour (Envoy's default). Where the replica closes
-# first, after vLLM's 5 s, a request may meet a connection that is just being closed: 503.
-_KEPT_OPEN = "3900"
 _COMPILING = {
     "--enable-lora",
     "--enforce-eager",
@@ -135,7 +133,8 @@ def server_environment(
     for name in ("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_SERVER_DEV_MODE", "VLLM_API_KEY"):
         environment.pop(name, None)
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
-    environment.setdefault("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", _KEPT_OPEN)
+    # vLLM closes idle connections after 5 s.
+    environment.setdefault("VLLM_HTTP_TIMEOUT_KEEP_ALIVE", str(KEPT_OPEN))
     environment |= nan.ENVIRONMENT | media.ENVIRONMENT | _trace_environment(given)
     # A model in a folder must not make a start depend on the hub's answer.
     if Path(option(arguments, "--model") or "").is_dir():

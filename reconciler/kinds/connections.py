@@ -14,6 +14,7 @@ from reconciler.kinds.cause import Causes
 from reconciler.kinds.looks import Looks
 from reconciler.kinds.reports import Reports
 from reconciler.kinds.shares import Shares
+from reconciler.kinds.start_memory import StartMemory
 from reconciler.kinds.trial import Trials
 from reconciler.kinds.turns import Turns
 
@@ -37,7 +38,7 @@ class Connections:
     ) -> Self:
         """All of them on one connection to ARM; `secrets` has the values that apps get."""
         reports = Reports(shares)
-        looks = Looks(arm, reports, Turns(time.monotonic))
+        looks = Looks(arm, reports, Turns(time.monotonic), StartMemory(shares))
         causes = Causes(arm, time.monotonic)
         trials = Trials(arm, SystemClock())
         values = secrets or SecretValues()

@@ -9,12 +9,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from reconciler.api.outputs import AppOutputs, ArmView, CatalogueOutputs, Revision, SeenReplica
+from reconciler.api.outputs import (
+    AppOutputs,
+    ArmView,
+    CatalogueOutputs,
+    Revision,
+    SeenReplica,
+    SeenStart,
+)
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
+from reconciler.engine.errors import ReconcileError
 from reconciler.kinds.replicas import Seen
 from reconciler.kinds.reports import Reports
+from reconciler.kinds.start_memory import StartMemory
 from reconciler.kinds.turns import Turns
 from serving.catalogue import ReplicaReport
 
@@ -33,8 +42,8 @@ class Read(NamedTuple):
 class Looks:
     """Looks at services as often as `turns` allows. In between, the last look counts."""
 
-    def __init__(self, arm: Arm, reports: Reports, turns: Turns) -> None:
-        self.arm, self.reports, self.turns = arm, reports, turns
+    def __init__(self, arm: Arm, reports: Reports, turns: Turns, memory: StartMemory) -> None:
+        self.arm, self.reports, self.turns, self.memory = arm, reports, turns, memory
         self._read: dict[str, Read] = {}
         self._waiting: dict[str, datetime] = {}  # since when replicas were not read
 
@@ -51,7 +60,18 @@ class Looks:
         view = await self._view(spec, found, before)
         stands = before is not None and view is before.arm and _settled(spec, found, before)
         reports, at = await self._reports(spec, catalogue, stands=stands)
+        if not (before and before.starts):
+            before = replace(before or AppOutputs(), starts=await self._recalled(spec))
         return Seen.of(spec, view, reports, catalogue, before, at)
+
+    async def _recalled(self, spec: ContainerAppSpec) -> tuple[SeenStart, ...]:
+        """The starts that an earlier daemon saw. A look does not fail where they cannot be read."""
+        if not spec.engine or spec.share is None:
+            return ()
+        try:
+            return await self.memory.recall(spec.share, spec.service)
+        except ReconcileError:
+            return ()
 
     async def _reports(
         self, spec: ContainerAppSpec, catalogue: CatalogueOutputs | None, *, stands: bool

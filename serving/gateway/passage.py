@@ -277,7 +277,9 @@ class Passage:
     def _news(self) -> str:
         primary = self._primary
         if primary.up:
-            return f"{primary.route.name} is awake and works on the request"
+            # A replica that died without a word looks awake until its last report is old. Then
+            # the ingress holds the request, so nothing is said of work.
+            return f"the request was sent to {primary.route.name}, which has not answered yet"
         return primary.progress().text(primary.route.name)
 
     async def _prepared(

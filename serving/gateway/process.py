@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from serving.bodies import SECONDS
+from serving.framing import KEPT_OPEN
 from serving.gateway.background import Background
 from serving.gateway.front import Front
 from serving.gateway.listener import Listener
@@ -25,7 +26,6 @@ from serving.gateway.world import GatewayWorld, Spot
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
 _UNNOTICED = 5.0  # seconds in which the platform may still send requests to a draining replica
 _LAST = 10.0  # seconds for the last writes
-_KEPT_OPEN = 3900.0  # seconds: longer than the ingress's (an hour), which then closes first
 log = logging.getLogger("moorage.gateway")
 
 
@@ -44,7 +44,7 @@ async def run(spot: Spot, port: int, grace: float = GRACE) -> None:
         handler_cancellation=True,
         access_log=None,
         auto_decompress=False,
-        keepalive_timeout=_KEPT_OPEN,
+        keepalive_timeout=KEPT_OPEN,
         lingering_time=SECONDS,  # a refused body is read and dropped, or its answer is lost
     )
     listener = await loop.create_server(server, None, port, reuse_address=True, backlog=1024)

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.ground import ROOT
 from tests.e2e.stage import Stage, service
 
-pytestmark = [pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(1500)]
 # Each command with the exit code that it has on Linux for this service.
 COMMANDS = {
     "diff web": 0,

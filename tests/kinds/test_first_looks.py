@@ -32,7 +32,7 @@ class World:
             time=SimpleNamespace(now=lambda: START + timedelta(seconds=self.now)),
         )
         self.turns = Turns(lambda: self.now)
-        self.looks = Looks(arm, SimpleNamespace(), self.turns)
+        self.looks = Looks(arm, SimpleNamespace(), self.turns, SimpleNamespace())
         self.specs = [_spec(f"web-{number:04}") for number in range(count)]
         self.healthy = {s.name: n / WRITES + boot for n, s in enumerate(self.specs)}
         self.before: dict[str, AppOutputs] = {}

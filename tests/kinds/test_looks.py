@@ -25,7 +25,7 @@ class Place:
             time=SimpleNamespace(now=lambda: START + timedelta(seconds=self.now)),
         )
         reports = SimpleNamespace(read=self._read)
-        self.looks = Looks(arm, reports, Turns(lambda: self.now))
+        self.looks = Looks(arm, reports, Turns(lambda: self.now), SimpleNamespace())
         self.before: dict[str, AppOutputs] = {}
         self.ending: list[dict[str, object]] = []
 
@@ -48,6 +48,7 @@ class Place:
             name=service,
             resource_group="rg",
             engine="e",
+            share=None,
             template={"scale": {}},
             revision="phi--one",
             serves_model=False,

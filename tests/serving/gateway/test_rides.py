@@ -118,6 +118,21 @@ async def test_a_caller_who_hangs_up_ends_the_work(gateways):
             await asyncio.sleep(0.01)
 
 
+async def test_a_service_that_only_seemed_to_be_awake_is_not_said_to_work(gateways):
+    """Its last replica died without a word: the ingress holds the request and starts another. The
+    comments claim no more than the gateway knows, and the answer comes.
+    """
+    phi = StandIn()
+    gateway = await gateways(patience=QUICK, phi=phi)
+    assert await _status(gateway) == 200
+    phi.awake.clear()
+    async with gateway.post(stream=True) as answer:
+        comment = (await answer.content.readline()).decode()
+        assert comment == ": moorage the request was sent to phi, which has not answered yet\n"
+        phi.awake.set()
+        assert (await answer.text()).count("[DONE]") == 1
+
+
 async def test_an_ingress_that_times_out_does_not_end_the_wake(gateways):
     """Container Apps gives up a request to a sleeping service after 240 s: it is asked again."""
     phi = StandIn(awake=False)
