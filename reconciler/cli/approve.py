@@ -31,11 +31,14 @@ from reconciler.cli.subject import Subject, set_in
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from reconciler.cli.foresight import Foreseen
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.record import ObjectRecord
     from reconciler.engine.store import Store
     from reconciler.engine.waiting import Waiting
+    from reconciler.settings import Settings
 
+_NAMED = 10  # differences that are named
 QUESTION = "Go ahead?", "This would approve what is listed."
 
 
@@ -171,7 +174,6 @@ def _approve_plan(
     path: Path, target: Target, state_dir: StateDir, *, yes: bool, as_json: bool
 ) -> None:
     """Approve what waits in a kept plan, if a plan that is made now is the same."""
-    from reconciler.cli.foresight import foresee
     from reconciler.cli.plan_view import as_value, show
 
     kept = plan_file.read(path)
@@ -182,13 +184,7 @@ def _approve_plan(
             f"{path} is a plan for the {there}, and this is the {here}.",
             Exit.INVALID,
         )
-    now = asyncio.run(foresee(settings, kept.files))
-    if moved := plan_file.moved(kept.changes, now.as_value()["changes"]):
-        names = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
-        raise CommandError(
-            f"{path} is out of date: something else would be done now to {names}."
-            " Nothing is approved; plan again."
-        )
+    now = _unmoved(path, kept, settings)
     if not now.waiting:
         raise CommandError(f"Nothing in {path} waits for approval.")
     if not as_json:
@@ -197,10 +193,31 @@ def _approve_plan(
             if stops := _stops(as_value(line)["class"], line):
                 say(stops)
     _agree(yes=yes, as_json=as_json)
+    if not yes:  # somebody may have changed something while a person read the question
+        now = _unmoved(path, kept, settings)
     with writable_store(settings.daemon_dir, now.key) as writable:
         plan_file.grant(writable, now, time.time())
     approved = [{"object": str(each.key), "action": each.action} for each in now.waiting]
     _done(approved, now.subject, as_json=as_json)
+
+
+def _unmoved(path: Path, kept: plan_file.PlanFile, settings: Settings) -> Foreseen:
+    """The plan made now.
+
+    Raises:
+        CommandError: it is not the kept one.
+    """
+    from reconciler.cli.foresight import foresee
+
+    now = asyncio.run(foresee(settings, kept.files))
+    if moved := plan_file.moved(kept.changes, now.as_value()["changes"]):
+        more = [f"and {len(moved) - _NAMED} more"] if len(moved) > _NAMED else []
+        lines = "".join(f"\n  {line}" for line in (*moved[:_NAMED], *more))
+        raise CommandError(
+            f"{path} is out of date: something else would be done now. Nothing is approved; plan"
+            f" again. What moved:{lines}"
+        )
+    return now
 
 
 def _stops(impact: str, line: PlanLine) -> str:

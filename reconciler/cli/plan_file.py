@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,10 +66,38 @@ def read(path: Path) -> PlanFile:
 
 
 def moved(kept: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The objects for which something else would be done now."""
+    """A line for each difference between two plans, by object: what would be done otherwise now."""
     before, after = ({each["object"]: _said(each) for each in side} for side in (kept, now))
     names = dict.fromkeys((*before, *after))
-    return [name for name in names if before.get(name) != after.get(name)]
+    return [
+        f"{name}: {difference}"
+        for name in names
+        for difference in _differences(before.get(name) or {}, after.get(name) or {})
+    ]
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """In words. Two plans without a word of difference are the same."""
+    if before == after:
+        return
+    was, is_ = before.get("action", "no-op"), after.get("action", "no-op")
+    if was != is_:
+        said, done = ("nothing" if each == "no-op" else each for each in (was, is_))
+        yield f"the plan said {said}, and now it is {done}"
+        return
+    fields = [{each["path"]: each for each in side.get("fields") or ()} for side in (before, after)]
+    for path in dict.fromkeys((*fields[0], *fields[1])):
+        one, other = (side.get(path) for side in fields)
+        if one is None:
+            yield f"{path} would change too"
+        elif other is None:
+            yield f"{path} would not change any more"
+        elif one != other:
+            yield f"{path} would change otherwise"
+    if before.get("version") != after.get("version"):
+        yield "the document was edited"
+    if before.get("class") != after.get("class"):
+        yield f"the plan said {before.get('class')}, and now it is {after.get('class')}"
 
 
 def _said(change: Mapping[str, Any]) -> Any:

@@ -1,0 +1,40 @@
+"""A kept plan against the plan of now: what moved is named."""
+
+import pytest
+
+from reconciler.cli.plan_file import moved
+
+ASKED = {"path": "a.b", "before": 1, "after": 2, "class": "hot", "effect": ""}
+PLANNED = {"object": "X/y", "action": "update", "class": "hot", "version": "v1", "fields": [ASKED]}
+NOTHING = {**PLANNED, "action": "no-op", "class": "none"}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ([PLANNED], []),
+        ([{**PLANNED, "effect": "serves within 9 s"}], []),
+        ([NOTHING], ["X/y: the plan said update, and now it is nothing"]),
+        ([], ["X/y: the plan said update, and now it is nothing"]),
+        (
+            [PLANNED, {**PLANNED, "object": "X/z", "action": "delete"}],
+            ["X/z: the plan said nothing, and now it is delete"],
+        ),
+        ([{**PLANNED, "fields": []}], ["X/y: a.b would not change any more"]),
+        (
+            [{**PLANNED, "fields": [ASKED, {**ASKED, "path": "c"}]}],
+            ["X/y: c would change too"],
+        ),
+        ([{**PLANNED, "fields": [{**ASKED, "before": 0}]}], ["X/y: a.b would change otherwise"]),
+        ([{**PLANNED, "version": "v2"}], ["X/y: the document was edited"]),
+        ([{**PLANNED, "class": "restart"}], ["X/y: the plan said hot, and now it is restart"]),
+    ],
+)
+def test_what_moved_is_named(now, said):
+    """By object and path; words that may tell of seconds are not compared."""
+    assert moved([PLANNED], now) == said
+
+
+def test_what_was_and_is_nothing_has_not_moved():
+    """Objects for which nothing would be done may come and go."""
+    assert moved([NOTHING], []) == []
