@@ -26,6 +26,7 @@ SAID = 4096  # characters of a message in a replica's report
 GATEWAY_KEY = "gateway"  # the name of the key of a service that its gateway uses
 # Headers that a gateway adds to the requests that it passes on; only its key may send them.
 KEY_NAME_HEADER, EVALUATION_HEADER = "x-moorage-key-name", "x-moorage-key-evaluation"
+KEY_LIMITS_HEADER = "x-moorage-key-limits"
 # The stages of a start, in their order, with their texts for people.
 Stage = Literal["assigned", "image", "runtime", "weights", "compile", "adapters", "first_token"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -122,6 +123,19 @@ class KeyLimits(Contract):
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     sequences: int | None = None
+
+    def header(self) -> str:
+        """The limits as a gateway tells them."""
+        own = (self.prompt_tokens, self.output_tokens, self.sequences)
+        return ",".join("" if one is None else str(one) for one in own)
+
+    @classmethod
+    def of_header(cls, text: str) -> Self | None:
+        """What `header` made; None of anything else."""
+        if re.fullmatch(r"[0-9]{0,9}(,[0-9]{0,9}){2}", text) is None:
+            return None
+        prompt, output, sequences = (int(one) if one else None for one in text.split(","))
+        return cls(prompt_tokens=prompt, output_tokens=output, sequences=sequences)
 
 
 class ApiKey(Contract):

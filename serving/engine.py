@@ -93,6 +93,11 @@ class VllmEngine:
     def alive(self) -> bool:
         return not self._client.errored
 
+    @property
+    def answered(self) -> float:
+        """When the engine last had a token for anybody, by time.monotonic."""
+        return self._prefills.answered
+
     def next_id(self) -> int:
         return int(self._models.lora_id_counter.inc(1))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from serving.catalogue import (
     EVALUATION_HEADER,
     GATEWAY_KEY,
+    KEY_LIMITS_HEADER,
     KEY_NAME_HEADER,
     ApiKey,
     KeyLimits,
@@ -110,14 +111,16 @@ class Key:
 
 
 def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
-    """The gateway's key, with the rights that the gateway reports for its caller's key. Only a
-    gateway's key may report them.
+    """The gateway's key, with the rights and limits that the gateway reports for its caller's key.
+    Only a gateway's key may report them.
     """
     told = [value for name, value in headers if name == KEY_NAME_HEADER.encode()]
     if len(told) == 1 and _TOLD.fullmatch(told[0]):
         key = replace(key, name=f"{key.name}/{told[0].decode()}")
     evaluation = (EVALUATION_HEADER.encode(), b"1") in headers
-    return replace(key, evaluation=evaluation, relayed=True)
+    given = [value for name, value in headers if name == KEY_LIMITS_HEADER.encode()]
+    limits = KeyLimits.of_header(given[0].decode("latin-1")) if len(given) == 1 else None
+    return replace(key, evaluation=evaluation, relayed=True, limits=limits)
 
 
 @dataclass(frozen=True)

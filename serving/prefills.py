@@ -9,6 +9,7 @@ this.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Prefills:
         self._reading: Counter[str] = Counter()
         self._lines: defaultdict[str, deque[tuple[int, asyncio.Future[None]]]] = defaultdict(deque)
         self._admitted: dict[str, Admission] = {}
+        self.answered = time.monotonic()  # when the engine last had a token for anybody
 
     async def enter(self, call: Call, tokens: int) -> Admission:
         """Wait until the engine may read a prompt of so many tokens. The admission ends with the
@@ -72,6 +74,7 @@ class Prefills:
         process, states = processor.process_outputs, processor.request_states
 
         def processed(outputs: Any, *args: Any, **options: Any) -> Any:
+            self.answered = time.monotonic()
             if self._admitted:
                 self._answered(states.get(one.request_id) for one in outputs)
             return process(outputs, *args, **options)

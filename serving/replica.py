@@ -88,7 +88,12 @@ class Replica:
             ended=self._ended,
             state=self._state,
         )
-        self._jam = Jam(lambda: self.door.calls, engine.self_test, engine.structured_test)
+        self._jam = Jam(
+            lambda: self.door.calls,
+            engine.self_test,
+            engine.structured_test,
+            lambda: engine.answered,
+        )
 
     async def start(self) -> None:
         if end := inherited_end():

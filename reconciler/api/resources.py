@@ -229,7 +229,8 @@ class CatalogueSpec:
 @dataclass(frozen=True)
 class RouteSpec:
     """One service behind a gateway. `startup` are the predicted seconds of a cold start by stage.
-    `fallbacks` answer for single adapters, `fallback` for the service and all other adapters.
+    `fallbacks` answer for single adapters, `fallback` for the service and all other adapters;
+    `shutdown_dates` are those of adapters.
     """
 
     service: str
@@ -241,6 +242,7 @@ class RouteSpec:
     startup: Mapping[str, float]
     fallback: str | None = None
     fallbacks: tuple[tuple[str, str], ...] = ()
+    shutdown_dates: tuple[tuple[str, str], ...] = ()
 
     @property
     def reports(self) -> str:

@@ -131,6 +131,11 @@ class GatewayComposer:
                     for adapter in catalogue.adapters
                     if (other := gateway.fallback.get(f"{catalogue.service}/{adapter.name}"))
                 ),
+                shutdown_dates=tuple(
+                    (adapter.name, adapter.shutdown_date)
+                    for adapter in catalogue.adapters
+                    if adapter.shutdown_date
+                ),
             )
 
     def _app(self, gateway: Gateway, runtime: str) -> ContainerAppSpec:

@@ -115,13 +115,14 @@ def _service(route: RouteSpec, facts: Facts, before: RoutedService | None) -> Ro
     predicted = StartPrediction.model_validate(
         {"seconds": sum(route.startup.values()), "stages": dict(route.startup)}
     )
-    fallbacks = dict(route.fallbacks)
+    fallbacks, dates = dict(route.fallbacks), dict(route.shutdown_dates)
     adapters = tuple(
         RoutedModel(
             name=name,
             kind="adapter",
             aliases=(f"{route.service}/{name}",),
             fallback=fallbacks.get(name),
+            shutdown_date=dates.get(name),
         )
         for name in _served(route, app, facts, before)
     )

@@ -21,9 +21,8 @@ import aiohttp
 
 from serving.answers import refuse
 from serving.bodies import RefusedError
-from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
 from serving.gateway.backend import UnavailableError
-from serving.gateway.callers import Caller
+from serving.gateway.callers import Caller, limits_of, told_of
 from serving.gateway.passage import Errand, Opened, Passage
 from serving.gateway.replies import RESPONSES, refusal_of
 from serving.gateway.response_events import ENDED, OPENING, EventWriter, outline
@@ -104,6 +103,7 @@ class Background:
             service=caller.service,
             fallback=errand.fallback.qualified if errand.fallback else None,
             evaluation=caller.key.evaluation,
+            limits=limits_of(caller),
             created_at=datetime.now(UTC),
             body=dict(errand.asked),
         )
@@ -288,9 +288,7 @@ class Background:
         asked = {**stored.body, "stream": True}
         asked.pop("background", None)
         headers = {"content-type": "application/json", "x-request-id": stored.id}
-        headers[KEY_NAME_HEADER] = stored.caller
-        if stored.evaluation:
-            headers[EVALUATION_HEADER] = "1"
+        headers |= told_of(stored.caller, stored.limits, evaluation=stored.evaluation)
         body = json.dumps(asked).encode()
         instead = self._world.directory.find(stored.fallback) if stored.fallback else None
         return Errand(target, RESPONSES, body, asked, headers, stored.caller, DAY, instead)

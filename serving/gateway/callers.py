@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from serving.catalogue import EVALUATION_HEADER, KEY_LIMITS_HEADER, KEY_NAME_HEADER
 from serving.gateway.routes import EntraGrant, GatewayRoutes
 from serving.keys import Header, Key, Keys, Refusal, Use, digest_of
 from serving.limits import Demand
@@ -102,6 +103,11 @@ class Callers:
         for keys, key in self._limiting(caller, service):
             keys.settle(key, order, used)
 
+    def charge(self, caller: Caller) -> None:
+        """Count a request that was refused because of its content: judging it was work too."""
+        keys = self._services.get(caller.service or "", self._environment)
+        keys.charge(caller.key)
+
     def left(self, caller: Caller) -> list[Header]:
         """The headers about limits that OpenAI's clients read."""
         return self._environment.headers(caller.key)
@@ -114,3 +120,18 @@ class Callers:
             return [*pairs, (self._environment, _ANYBODY)]
         pairs = [(own, _ANYBODY)] if own else []
         return [(self._environment, caller.key), *pairs]
+
+
+def told_of(name: str, limits: str, *, evaluation: bool) -> dict[str, str]:
+    """The headers by which a service knows whose request it is, and what the key may."""
+    headers = {KEY_NAME_HEADER: name}
+    if limits:
+        headers[KEY_LIMITS_HEADER] = limits
+    if evaluation:
+        headers[EVALUATION_HEADER] = "1"
+    return headers
+
+
+def limits_of(caller: Caller) -> str:
+    """The limits of the caller's key as a header; empty where it has none."""
+    return caller.key.limits.header() if caller.key.limits else ""

@@ -21,9 +21,8 @@ from aiohttp import web
 from serving import cors
 from serving.answers import Answer, Message, refuse, too_large
 from serving.bodies import Lane, RefusedError, read, refuse_by_size
-from serving.catalogue import EVALUATION_HEADER, KEY_NAME_HEADER
 from serving.gateway.background import Background
-from serving.gateway.callers import Caller
+from serving.gateway.callers import Caller, limits_of, told_of
 from serving.gateway.directory import Directory, Target, allowed, base_of
 from serving.gateway.passage import BEGUN, Errand, Passage, reply
 from serving.gateway.replies import RESPONSES
@@ -38,6 +37,7 @@ from serving.routes import allowed_method as method_of
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]{1,1024}")
 _LISTED = 20
+_TOO_MANY = 429
 # Of a caller's headers a service sees these. The key is the gateway's own.
 _PASSED = ("content-type", "accept", "x-moorage-sticky", "traceparent", "tracestate")
 _MODELS, _ONE_MODEL = "/v1/models", "/v1/models/"
@@ -156,7 +156,13 @@ class Front:
         if asked.request.method == "GET":
             return reply(self._models(asked, caller), extra)
         with ExitStack() as kept:
-            ordered = await self._errand(asked, routes, caller, kept)
+            try:
+                ordered = await self._errand(asked, routes, caller, kept)
+            except RefusedError as error:
+                if error.answer.status != _TOO_MANY:
+                    self._world.callers.charge(caller)
+                extra += _text(self._world.callers.left(caller))
+                raise
             return await self._ordered(asked, ordered, caller, extra)
 
     async def _ordered(
@@ -221,6 +227,7 @@ class Front:
             "owned_by": "moorage",
             "root": target.model.name,
             "parent": base.name if base and target.model.kind == "adapter" else None,
+            **({"shutdown_date": target.model.shutdown_date} if target.model.shutdown_date else {}),
             "moorage": {
                 "service": target.service.name,
                 "state": state.state,
@@ -269,9 +276,7 @@ class Front:
             raise RefusedError(order)
         _limited(self._world.callers.take(caller, service.name, order))
         headers = _passed(asked)
-        headers[KEY_NAME_HEADER] = caller.name
-        if caller.key.evaluation:
-            headers[EVALUATION_HEADER] = "1"
+        headers |= told_of(caller.name, limits_of(caller), evaluation=caller.key.evaluation)
         hold = self._hold(asked, routes, streamed=value.get("stream") is True)
         fallback = self._world.directory.fallback(target, caller.service, caller.sees)
         errand = Errand(target, asked.path, body, value, headers, caller.name, hold, fallback)

@@ -41,6 +41,7 @@ class RoutedModel(Contract):
     kind: Literal["base", "adapter"] = "base"
     aliases: tuple[str, ...] = ()
     fallback: str | None = None
+    shutdown_date: str | None = None
 
 
 class StartPrediction(Contract):

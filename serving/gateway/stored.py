@@ -31,7 +31,7 @@ Sign = Literal["cancel", "fetched"]
 
 class StoredRequest(Contract):
     """The request, and who asked. `service` is the only one that the caller's key opens, `fallback`
-    the `service/model` that may answer instead.
+    the `service/model` that may answer instead, `limits` what KeyLimits.header made of the key's.
     """
 
     id: str
@@ -40,6 +40,7 @@ class StoredRequest(Contract):
     service: str | None = None
     fallback: str | None = None
     evaluation: bool = False
+    limits: str = ""
     created_at: AwareDatetime
     body: dict[str, Any]
 

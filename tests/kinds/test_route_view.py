@@ -45,6 +45,13 @@ def test_a_service_is_routed_once_it_has_an_address():
     assert [(key.name, key.sha256) for key in phi.keys] == [("default", HASH)]
 
 
+def test_an_adapters_last_day_is_routed():
+    """The gateway lists it as the service does."""
+    dated = replace(PHI, shutdown_dates=(("red", "2027-01-31"),))
+    (phi,) = wanted_routes(replace(SPEC, services=(dated,)), None, seen(app())).services
+    assert [model.shutdown_date for model in phi.models] == [None, "2027-01-31"]
+
+
 def test_what_cannot_start_says_why():
     """Where no revision with traffic can; a revision that sleeps can."""
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from serving.catalogue import ApiKey, Limits
+from serving.catalogue import ApiKey, KeyLimits, Limits
 from serving.keys import Keys
 from serving.limits import Demand
 
@@ -185,3 +185,24 @@ def test_only_a_gateway_says_what_its_caller_may_evaluate():
     assert Keys([key("gateway")]).find(headers).evaluation
     assert not Keys([key("gateway")]).find(bearer("sk")).evaluation
     assert not Keys([key("default")]).find(headers).evaluation
+
+
+@pytest.mark.parametrize(
+    ("told", "limits"),
+    [
+        ([b"50,20,2"], KeyLimits(prompt_tokens=50, output_tokens=20, sequences=2)),
+        ([b",20,"], KeyLimits(output_tokens=20)),
+        ([], None),
+        ([b"50,20"], None),
+        ([b"-1,20,2"], None),
+        ([b"50,20,2", b"1,1,1"], None),
+        (["٣,1,1".encode()], None),
+    ],
+)
+def test_only_a_gateway_says_what_its_callers_key_is_limited_to(told, limits):
+    """The service then enforces it where the tokens are counted; nonsense is no limit."""
+    headers = [*bearer("sk"), *((b"x-moorage-key-limits", each) for each in told)]
+    assert Keys([key("gateway")]).find(headers).limits == limits
+    assert Keys([key("default")]).find(headers).limits is None
+    if limits is not None:
+        assert limits.header().encode() == told[0]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serving.catalogue import Cors, Limits
+from serving.catalogue import Cors, KeyLimits, Limits
 from serving.gateway.routes import RoutedModel, StartFault
 from tests.serving.gateway.conftest import ADMIN_KEY, SERVICE_KEY, key, route
 from tests.serving.gateway.stand_in import StandIn
@@ -29,6 +29,7 @@ async def test_a_model_leads_to_its_service(gateways):
     assert (path, body["model"]) == ("/v1/chat/completions", "llama")
     assert headers["authorization"] == "Bearer sk-gateway"
     assert headers["x-moorage-key-name"] == "team"
+    assert "x-moorage-key-limits" not in headers
     assert headers["x-request-id"] == "mine"
 
 
@@ -119,11 +120,63 @@ async def test_limits_are_shared_by_all_replicas(gateways):
         error = (await answer.json())["error"]
         assert (answer.status, error["code"]) == (429, "rate_limit_exceeded")
         assert 1 <= int(answer.headers["retry-after"]) <= 30
+        assert answer.headers["x-ratelimit-remaining-requests"] == "0"
     # A change of the routes gives nothing back.
     gateway.publish(*gateway.services, keys=(limited, *_keys()))
     await gateway.follow()
     async with gateway.post(token="sk-few", max_tokens=10) as answer:
         assert answer.status == 429
+
+
+async def test_a_request_refused_for_its_content_counts_too(gateways):
+    """Judging it was work; the answer says how much is left, and the service hears of none."""
+    limited = key("few", "sk-few", requests_per_minute=2)
+    phi = StandIn()
+    gateway = await gateways(phi=phi, more={"keys": (limited,)})
+    told = []
+    for _ in range(3):
+        async with gateway.post(token="sk-few", n=1000) as answer:
+            told.append((answer.status, answer.headers["x-ratelimit-remaining-requests"]))
+    assert told == [(400, "1"), (400, "0"), (400, "0")]
+    async with gateway.post(token="sk-few") as answer:
+        assert answer.status == 429
+    assert not phi.seen
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_a_service_is_told_the_limits_of_its_callers_key(background, gateways):
+    """Only there the tokens are known; what a client says of its own limits is not passed on."""
+    own = KeyLimits(prompt_tokens=50, output_tokens=20)
+    keys = (key("small", "sk-small", limits=own), key("team", "sk-team"))
+    phi = StandIn()
+    gateway = await gateways(phi=phi, more={"keys": keys})
+    for token in ("sk-small", "sk-team"):
+        forged = {"x-moorage-key-limits": "9,9,9"}
+        if background:
+            body = {"model": "phi", "input": "hi", "background": True}
+            headers = {"authorization": f"Bearer {token}", **forged}
+            asked = gateway.session.post(f"{gateway.url}/v1/responses", json=body, headers=headers)
+        else:
+            asked = gateway.post(token=token, headers=forged)
+        async with asked as answer:
+            assert answer.status == 200
+    while len(phi.seen) < 2:
+        await asyncio.sleep(0.01)
+    told = {seen[2]["x-moorage-key-name"]: seen[2].get("x-moorage-key-limits") for seen in phi.seen}
+    assert told == {"small": "50,20,", "team": None}
+
+
+async def test_models_say_until_when_they_are_there(gateways):
+    """As the service itself does; a model without a date has no such field."""
+    models = (
+        RoutedModel(name="phi"),
+        RoutedModel(name="red", kind="adapter", shutdown_date="2027-01-31"),
+    )
+    gateway = await gateways(phi=StandIn(), routes={"phi": {"models": models}})
+    async with gateway.get("/v1/models") as answer:
+        listed = {one["id"]: one for one in (await answer.json())["data"]}
+    assert listed["red"]["shutdown_date"] == "2027-01-31"
+    assert "shutdown_date" not in listed["phi"]
 
 
 async def test_tokens_that_were_ordered_and_not_used_are_given_back(gateways):

@@ -44,6 +44,7 @@ HEADERS = st.dictionaries(
             "x-scale-up-timeout",
             "x-moorage-sticky",
             "x-moorage-key-name",
+            "x-moorage-key-limits",
             "traceparent",
             "content-encoding",
             "origin",
