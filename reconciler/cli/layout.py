@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.cli.console import Console
 
 GAP = 2
+ROOM = 36  # columns that a text needs beside its head; with fewer it begins below
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def hang(head: str, text: str, width: int | None) -> list[str]:
     """
     if width is None or ("\n" not in text and len(head) + len(text) <= width):
         return [(head + text).rstrip()]
-    indent = head if len(head) + 20 <= width else " " * min(4, len(head))
+    indent = head if len(head) + ROOM <= width else " " * min(4, len(head))
     room = max(width - len(indent), 20)
     lines: list[str] = []
     for paragraph in text.split("\n"):

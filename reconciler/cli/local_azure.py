@@ -15,6 +15,7 @@ import typer
 
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
+from reconciler.cli.layout import say
 from reconciler.cli.place import state_of
 from reconciler.cli.subject import subject_near
 
@@ -53,10 +54,7 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
             f"The local Azure did not start: {_last_line(done.stderr or done.stdout)}"
         )
     if new:
-        print(
-            f"A new local Azure runs in {where}; `moorage local-azure stop` stops it.",
-            file=sys.stderr,
-        )
+        say(f"A new local Azure runs in {where}; `moorage local-azure stop` stops it.", aside=True)
     facts: Mapping[str, Any] = json.loads(done.stdout)
     return facts
 

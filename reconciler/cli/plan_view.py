@@ -122,12 +122,20 @@ def show(
     from reconciler.cli.console import Console
     from reconciler.cli.field_lines import field_lines
     from reconciler.cli.layout import hang, width_of
+    from reconciler.cli.plan_folds import fold
+    from reconciler.cli.plan_folds import told as told_once
 
     subject.show()
     console = Console(highlight=False)
     width = width_of(console)
     causes: list[str] = []
-    for line in [line for line in lines if line.action != "no-op" or line.problem]:
+    foreign, shown = fold([line for line in lines if line.action != "no-op" or line.problem])
+    for owner, found in foreign.items():
+        for each_line in hang("? ", told_once(owner, found), width):
+            console.print(Text(each_line, style=STYLES["wait"]), soft_wrap=True)
+        for line in found:
+            console.print(Text(f"    {line.key}"), soft_wrap=True)
+    for line in shown:
         after = (times or {}).get(line.key)
         # How long nobody serves is told already, as the effect of the change.
         told = [str(after)] if after and not after.without_service else []

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from reconciler.web.verdict import shorten_ids
 if TYPE_CHECKING:
     from rich.text import Text
 
+_COMMAND = re.compile(r"`(moorage [\w -]+)`")
 COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
 NEUTRAL = ("Progressing",)  # it is neither good nor bad to be on the way
 REVISIONS = (
@@ -69,7 +71,7 @@ def _lines(
         yield from _styled(hang(head, message, width), style)
         if sign != "!":
             continue
-        if trouble.remedy:
+        if trouble.remedy and not _is_told(trouble):
             yield from map(Text, hang("  what to do: ", trouble.remedy, width))
         yield from map(Text, hang("  more: ", f"moorage explain {trouble.reason}", width))
     if rollouts and width:
@@ -79,6 +81,12 @@ def _lines(
     for document in documents:
         yield Text("")
         yield from _document(document, width, told)
+
+
+def _is_told(trouble: Complaint) -> bool:
+    """Whether the message names the command of the remedy already, with its arguments."""
+    commands = _COMMAND.findall(trouble.remedy)
+    return bool(commands) and all(f"`{each}" in trouble.message for each in commands)
 
 
 def _sign(trouble: Complaint) -> tuple[str, str]:

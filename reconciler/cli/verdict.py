@@ -75,10 +75,12 @@ def troubles(documents: Sequence[Document]) -> list[Complaint]:
             names = found.setdefault((condition["reason"], _message(condition)), [])
             if document["name"] not in names:
                 names.append(document["name"])
-    return [
+    complaints = [
         Complaint(tuple(names), why, message, remedy(why))
         for (why, message), names in found.items()
     ]
+    # What a person has to mend comes before what waits for it.
+    return sorted(complaints, key=lambda each: each.passes)
 
 
 def remedy(word: str) -> str:

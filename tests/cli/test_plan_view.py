@@ -261,3 +261,25 @@ def test_a_plan_says_a_cause_once(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("is truncated") == 1
     assert "x ContainerApp/web AdapterFailed (as above)" in told
+
+
+def test_what_belongs_to_another_set_is_told_once(capsys):
+    """With the number of objects, their names and one command; a single object keeps its line, and
+    so does another set.
+    """
+
+    def foreign(name, owner):
+        said = f"ResourceGroup {name} belongs to the set of documents {owner} (last applied x)"
+        problem = f"OwnedByAnother: {said}; nothing is written to it. Choose another name"
+        return PlanLine(ObjectKey(Kind.APP, name), DOCUMENT, "wait", problem=problem)
+
+    show(
+        [foreign("a", "one"), foreign("b", "one"), foreign("c", "two")],
+        Subject("local Azure", None),
+    )
+    text = " ".join(capsys.readouterr().out.split())
+    assert "OwnedByAnother: 2 objects belong to the set of documents one;" in text
+    assert text.count("`moorage take-over one`") == 1
+    assert "ContainerApp/a ContainerApp/b" in text
+    assert "? ContainerApp/c OwnedByAnother: ResourceGroup c belongs" in text
+    assert text.endswith("3 waiting")

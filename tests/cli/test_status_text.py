@@ -214,3 +214,17 @@ def test_what_keeps_it_from_being_made_is_told_instead_of_its_absence():
     policy = ("False", "Azure:RequestDisallowedByPolicy", "disallowed by policy")
     both = service(conditions=conditions(Ready=policy, Synced=policy, **gone))
     assert [each.reason for each in troubles([both])] == [policy[1]]
+
+
+def test_what_a_person_mends_comes_before_what_waits_for_it():
+    """The cause first; a remedy whose command the message names already is not repeated."""
+    waits = ("False", "WaitingForReference", "waits for ResourceGroup/x")
+    owned = ("False", "OwnedByAnother", "it is another's: `moorage take-over that` takes it over")
+    value = status(
+        service("a", conditions=conditions(Ready=waits, Synced=waits)),
+        service("b", conditions=conditions(Synced=owned)),
+    )
+    text = "\n".join(str(line) for line in lines_of(value, "", 100))
+    assert text.index("! b: OwnedByAnother") < text.index("… a: WaitingForReference")
+    assert "what to do" not in text
+    assert "moorage explain OwnedByAnother" in text
