@@ -193,7 +193,7 @@ class Daemon:
         Raises:
             LockLost: another daemon may run on the same state by now.
         """
-        sets.remember(self.store, self.documents)
+        sets.remember(self.store, self.documents, self.checkout)
         self.take_commit(self.checkout.commit if self.checkout else None)
         await self.leadership.stand()
         reports = EdgeReports(self.controller, self.tell)

@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 READY, ALIVE, STOPPING = "READY=1", "WATCHDOG=1", "STOPPING=1"
 # Longer than any pause between two looks at Azure; systemd gives up on a start that takes too long.
 STILL_STARTING = "EXTEND_TIMEOUT_USEC=90000000"
+LONGEST_SILENCE = 60.0  # seconds between two of these
 
 
 def tell(word: str) -> None:

@@ -22,7 +22,7 @@ from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order, when
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import check_service, listed
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def list_adapters(
         check_service(store, service, title)
     rows = [row for row in _rows(store) if service in ("", row["service"])]
     if as_json:
-        print_value("AdapterList", {"adapters": rows}, Subject(title, set_in(store)))
+        print_value("AdapterList", {"adapters": rows}, subject_in(store, title))
     else:
-        _show(rows, str(Subject(title, set_in(store))))
+        _show(rows, str(subject_in(store, title)))
 
 
 def promote(
@@ -102,7 +102,7 @@ def _order(
         raise CommandError(f"There is no adapter {name!r} of {service} on the {title}; {there}")
     if problem := _pointless(action, row):
         raise CommandError(f"adapter {name} of {service}: {problem}")
-    key, subject = readable.target, Subject(title, set_in(readable))
+    key, subject = readable.target, subject_in(readable, title)
     readable.close()
     with writable_store(folder, key) as store:
         give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))

@@ -26,7 +26,7 @@ from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.layout import say
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def approve(
             " observes."
         )
     found = waiting(store, document)
-    key, subject = store.target, Subject(title, set_in(store))
+    key, subject = store.target, subject_in(store, title)
     others = list(_other_waits(store, document))
     store.close()
     if not found:

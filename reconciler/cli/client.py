@@ -19,7 +19,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def client(
             "caFile": access.ca or None,
         }
         texts = {each: write(access) for each, write in chosen.items()}
-        print_value("Client", {**facts, "clients": texts}, Subject(title, set_in(store)))
+        print_value("Client", {**facts, "clients": texts}, subject_in(store, title))
         return
     for each, write in chosen.items():
         if not kind:

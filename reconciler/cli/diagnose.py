@@ -22,7 +22,7 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.exits import CommandError, words
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import check_service, services_in
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def diagnose(
     hidden = HiddenValues(os.environ)
     sections: list[tuple[str, Callable[[], str]]] = [
         ("Versions", _versions),
-        ("Target and documents", lambda: str(Subject(title, set_in(store)))),
+        ("Target and documents", lambda: str(subject_in(store, title))),
         ("Settings", _settings),
         ("Documents", lambda: _documents(hidden)),
         ("Status", lambda: _status(target, state_dir, service)),

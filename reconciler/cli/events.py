@@ -18,7 +18,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.layout import say
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import Subject, subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _read(
     known = {row.ref.name for row in store.documents()}
     if document and not about and document.rpartition("/")[2] not in known:
         raise unknown("document", document, known, title)
-    subject = Subject(title, set_in(store))
+    subject = subject_in(store, title)
     store.close()
     return about[-limit:], subject
 

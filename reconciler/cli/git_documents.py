@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.context import Files
+from reconciler.cli.context import Files, manifest_of
 from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.exits import CommandError, Exit
 
@@ -81,3 +83,33 @@ def checked_out(
             Exit.INVALID,
         )
     return checkout
+
+
+def valid_commit(checkout: GitCheckout, *, once: bool, every: float = 0.0) -> None:
+    """Wait until the newest commit has valid documents: a machine that starts again while a commit
+    is broken must take the next one by itself.
+
+    Raises:
+        ManifestError: with `once`, the documents are not valid.
+    """
+    from reconciler import supervision
+    from reconciler.api.problems import ManifestError
+    from reconciler.sources.git import GitError
+
+    said = ""
+    while True:
+        try:
+            manifest_of([checkout.documents])
+            return
+        except ManifestError as error:
+            located = checkout.located(error)
+            if once:
+                raise located from None
+        if checkout.commit != said:
+            said = checkout.commit
+            print(f"commit {said[:12]} is refused; the next one is waited for", file=sys.stderr)
+            print(located, file=sys.stderr)
+        supervision.tell(supervision.STILL_STARTING)
+        time.sleep(min(every, supervision.LONGEST_SILENCE))
+        with suppress(GitError):
+            asyncio.run(checkout.refresh())

@@ -12,7 +12,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def history(
     as_json = check_output(output)
     store, title, _ = open_store(target, state_dir)
     found = history_of(store, service, title)
-    subject = Subject(title, set_in(store))
+    subject = subject_in(store, title)
     if as_json:
         value = [each.as_value() for each in found.rows]
         held = found.app.held or found.held or None

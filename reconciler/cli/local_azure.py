@@ -170,6 +170,14 @@ def start(
             metavar="FILE",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="The file that maps images to Python environments; docs/local-azure.md.",
+            metavar="FILE",
+        ),
+    ] = None,
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:
@@ -178,6 +186,7 @@ def start(
     """
     more = ["--faults", str(faults.absolute())] if faults else []
     more += ["--role", str(role.absolute())] if role else []
+    more += ["--images", str(images.absolute())] if images else []
     more += [word for limit in quota or () for word in ("--quota", limit)]
     _pass_on(
         "LocalAzure", "start", state_dir, output, "--pace", pace, "--share-view", share_view, *more

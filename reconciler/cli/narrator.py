@@ -210,7 +210,8 @@ class Narrator:
     def watching(self) -> None:
         self._watching, self._changed = True, 0.0
         self.console.print(
-            "watching; edit the file to change what is served, Ctrl-C stops watching"
+            f"watching; {'push to the repository' if self.daemon.checkout else 'edit the file'} to"
+            " change what is served, Ctrl-C stops watching"
         )
 
     def end(self, *, once: bool, code: int) -> None:
@@ -245,9 +246,9 @@ class Narrator:
         problems = self.daemon.store.get("problems")
         if not problems:
             return found
-        return {
-            "the last save": f"is refused; the documents saved before it stay in force\n{problems}"
-        }
+        why = f"is refused; the documents before it stay in force\n{problems}"
+        checkout = self.daemon.checkout
+        return {f"commit {checkout.commit[:12]}" if checkout else "the last save": why}
 
     def _arrived(self, code: int, *, refused: bool) -> None:
         took, self._changed = time.monotonic() - self._changed, 0.0

@@ -18,7 +18,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.layout import say
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def open_page(
         check_service(store, service, title)
     address = _portal(store, service, title) if portal else _page(folder, service)
     if as_json:
-        print_value("Page", {"address": address}, Subject(title, set_in(store)))
+        print_value("Page", {"address": address}, subject_in(store, title))
         return
     print(address)
     if sys.stdout.isatty() and not print_only and not webbrowser.open(address):

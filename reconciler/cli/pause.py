@@ -19,7 +19,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _tell(
     readable, title, folder = open_store(target, state_dir)
     ref = _ref(readable, document, title)
     assert readable is not None
-    key, subject = readable.target, Subject(title, set_in(readable))
+    key, subject = readable.target, subject_in(readable, title)
     readable.close()
     with writable_store(folder, key) as store:
         act(store, ref)

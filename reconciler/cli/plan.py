@@ -21,7 +21,7 @@ from reconciler.cli.context import (
 from reconciler.cli.envelope import Output, check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
-from reconciler.cli.git_documents import Branch, Folder, Git, planned_from
+from reconciler.cli.git_documents import Branch, Folder, Git, planned_from, valid_commit
 from reconciler.cli.layout import say
 from reconciler.cli.plan_view import show
 
@@ -59,7 +59,7 @@ def plan(
         settings = settings_of(target, state_dir, start=True)
         checkout = planned_from(settings, file, git, branch, path)
         files = [checkout.documents]
-        manifest_of(files)
+        valid_commit(checkout, once=True)
     else:
         manifest_of(file)
         files = documents_of(file)

@@ -19,7 +19,7 @@ from reconciler.cli.exits import CommandError
 from reconciler.cli.history import app_of
 from reconciler.cli.orders import say_order, when
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs
@@ -44,7 +44,7 @@ def promote(
     readable, title, folder = open_store(target, state_dir)
     app = app_of(readable, service, title)
     assert readable is not None
-    key, subject = readable.target, Subject(title, set_in(readable))
+    key, subject = readable.target, subject_in(readable, title)
     readable.close()
     weight = _weight(app, service)
     with writable_store(folder, key) as store:

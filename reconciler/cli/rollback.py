@@ -19,7 +19,7 @@ from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.history import history_of
 from reconciler.cli.orders import say_order, when
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import subject_in
 
 if TYPE_CHECKING:
     from reconciler.web.generations import Generation, History
@@ -49,7 +49,7 @@ def rollback(
     readable, title, folder = open_store(target, state_dir)
     history = history_of(readable, service, title)
     assert readable is not None
-    key, subject = readable.target, Subject(title, set_in(readable))
+    key, subject = readable.target, subject_in(readable, title)
     readable.close()
     if history.app.asked_revision is None:
         raise CommandError(f"{service} was last seen by an earlier release; start the daemon once.")

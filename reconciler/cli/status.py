@@ -14,7 +14,7 @@ from reconciler.cli.context import (
     open_store,
 )
 from reconciler.cli.envelope import Output, check_output, print_value
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -117,7 +117,7 @@ def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], Subject]:
     from reconciler.web.status import status_of
 
     store, title, folder = open_store(target, state_dir)
-    subject = Subject(title, set_in(store))
+    subject = subject_in(store, title)
     value = status_of(store, title, daemon_facts(folder))
     if store is not None:
         show_pauses(value["documents"], store)

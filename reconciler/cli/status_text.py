@@ -62,7 +62,9 @@ def _lines(
     for line in hang("", verdict(value), width):
         yield Text(line, style=f"bold {_colour(documents)}")
     for problem in value.get("problems", ()):
-        yield from _styled(hang("! ", f"the last save is refused: {problem}", width), "red")
+        commit = value.get("commit")
+        what = f"commit {commit[:12]}" if commit else "the last save"
+        yield from _styled(hang("! ", f"{what} is refused: {problem}", width), "red")
     found = troubles(documents)
     for trouble in found:
         sign, style = _sign(trouble)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ class Subject:
     target: str
     documents: DocumentSet | None
     files: Sequence[Path] = ()
+    commit: str = ""
 
     def __str__(self) -> str:
         if self.documents is None:
@@ -36,6 +38,8 @@ class Subject:
                 f"   documents: {near} (not run yet)" if near else ""
             )
         shown = ", ".join(_near_path(file) for file in self.documents.files)
+        if self.documents.repository:
+            shown = f"{self.documents.repository} @ {self.commit[:12]}"
         return f"target: {self.target}   documents: {shown} (set {self.documents.identity.id})"
 
     def show(self, *, aside: bool = False) -> None:
@@ -59,15 +63,22 @@ def set_in(store: Store | None) -> DocumentSet | None:
     return sets.last(store) if store else None
 
 
+def subject_in(store: Store | None, title: str, files: Sequence[Path] = ()) -> Subject:
+    """What the store says of the documents; `title` is the target's."""
+    documents = set_in(store)
+    if store is None or documents is None:
+        return Subject(title, documents, files)
+    commit = store.of_set(documents.identity.id).get("commit") or ""
+    return Subject(title, documents, files, commit)
+
+
 def subject_of(settings: Settings, files: Sequence[Path] = ()) -> Subject:
     """The subject of a command that talks to the target of `settings`."""
     from reconciler.engine.store import Store
 
     store = Store.read(settings.daemon_dir / "state.db", settings.target_key)
-    documents = set_in(store)
-    if store is not None:
-        store.close()
-    return Subject(settings.target_title, documents, files)
+    with closing(store) if store else nullcontext():
+        return subject_in(store, settings.target_title, files)
 
 
 def subject_near(target: str | None, state_dir: Path) -> Subject:
@@ -81,10 +92,8 @@ def subject_near(target: str | None, state_dir: Path) -> Subject:
 
     folder, key, title = place_of(target=target, state_dir=state_dir)
     store = Store.read(folder / "state.db", key)
-    documents = set_in(store)
-    if store is not None:
-        store.close()
-    return Subject(title, documents)
+    with closing(store) if store else nullcontext():
+        return subject_in(store, title)
 
 
 def _near_path(path: Path) -> str:

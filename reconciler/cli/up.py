@@ -25,7 +25,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.git_documents import Branch, Every, Folder, Git, checked_out
+from reconciler.cli.git_documents import Branch, Every, Folder, Git, checked_out, valid_commit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def up(
         settings = settings_of(target, state_dir, start=True, resync=resync)
         checkout = checked_out(settings, git, branch, path)
         files = [checkout.documents]
-        manifest_of(files)
+        valid_commit(checkout, once=once, every=git_every)
     else:
         manifest_of(file)  # before anything starts: a bad save must start nothing
         files = documents_of(file)

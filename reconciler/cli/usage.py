@@ -17,7 +17,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.subject import Subject, set_in
+from reconciler.cli.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord
@@ -49,7 +49,7 @@ def usage(
             " docs/gateway.md says how to have one."
         )
     found = asyncio.run(_read(settings_of(target, state_dir), records, first))
-    _show(found, cast("By", by), first, as_json, Subject(title, set_in(store)))
+    _show(found, cast("By", by), first, as_json, subject_in(store, title))
 
 
 def _show(

@@ -48,5 +48,5 @@ class GitRepository(Edge):
         try:
             await self._load()
         except ManifestError as error:
-            self._reject(error)
+            self._reject(self._checkout.located(error))
         self._read = self._checkout.commit

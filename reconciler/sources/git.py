@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
 
+from reconciler.api.problems import ManifestError
 from reconciler.api.reasons import Reason
 from reconciler.engine.errors import RetryableError
 
@@ -83,6 +84,23 @@ class GitCheckout:
         """The file or folder with the documents, in the newest commit."""
         return self.current / self.place.path
 
+    @property
+    def shown(self) -> str:
+        """The place of the documents, as people read it."""
+        path = PurePosixPath(self.place.path)
+        return f"{self.place.shown} {path}" if path.parts else self.place.shown
+
+    def located(self, error: ManifestError) -> ManifestError:
+        """The same problems with paths in the repository, which people know: not the cache's."""
+        roots = (self.current, self.current.resolve())
+        found = []
+        for problem in error.problems:
+            inside = (each for each in roots if problem.file.is_relative_to(each))
+            root = next(inside, None)
+            file = problem.file.relative_to(root) if root else problem.file
+            found.append(problem._replace(file=file))
+        return ManifestError(found)
+
     async def refresh(self) -> bool:
         """Fetch the newest commit. Returns whether it differs from the one before.
 
@@ -113,11 +131,9 @@ class GitCheckout:
             partial = self._home / "partial"
             shutil.rmtree(partial, ignore_errors=True)
             self._git(*inside, "worktree", "add", "-q", "-f", "--detach", str(partial), commit)
-            if not (partial / self.place.path).exists():
-                raise GitError(
-                    f"{self.place.shown} has no {self.place.path} in commit {commit[:12]}"
-                )
             self._git(*inside, "worktree", "move", str(partial), str(folder))
+        if not (folder / self.place.path).exists():
+            raise GitError(f"{self.place.shown} has no {self.place.path} in commit {commit[:12]}")
         self._link(commit)
         self._forget()
         return True
@@ -194,4 +210,7 @@ class GitCheckout:
             text = text.replace(self._token, "(secret)")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         marked = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
-        return (marked or lines or ["git failed"])[0].removeprefix("fatal: ")[:300]
+        why = (marked or lines or ["git failed"])[0].removeprefix("fatal: ")[:300]
+        if "remote ref HEAD" in why:  # the default branch of an empty, or wrongly made, repository
+            return f"{why}: it has no default branch; name one with --branch"
+        return why

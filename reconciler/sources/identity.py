@@ -55,12 +55,13 @@ class DocumentSet:
     """One set of documents: its identity, and the files and folders that it is read from.
 
     `partial` says that the set has more files than these, so an object that these do not name is
-    not gone.
+    not gone. `repository` names the place in Git from which the files come.
     """
 
     identity: SetIdentity
     files: tuple[Path, ...]
     partial: bool = False
+    repository: str = ""
 
     def to_json(self) -> str:
         """The set as the store remembers it."""
@@ -69,6 +70,7 @@ class DocumentSet:
                 "id": self.identity.id,
                 "source": self.identity.source,
                 "files": [str(file) for file in self.files],
+                "repository": self.repository,
             }
         )
 
@@ -82,7 +84,8 @@ class DocumentSet:
         try:
             body = json.loads(text or "")
             files = tuple(Path(file) for file in body["files"])
-            return cls(SetIdentity(str(body["id"]), str(body["source"])), files)
+            identity = SetIdentity(str(body["id"]), str(body["source"]))
+            return cls(identity, files, repository=str(body.get("repository", "")))
         except (ValueError, TypeError, KeyError):
             return None
 

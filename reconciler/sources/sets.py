@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reconciler.api.documents import Environment
 from reconciler.api.loaded import Loaded
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.store import SET_ID, Store
+from reconciler.sources.git import GitCheckout
 from reconciler.sources.identity import DocumentSet
 
 _LAST, _FORMER, _TAKEN = "set", "former-owners", "taken-owners"
@@ -21,11 +23,14 @@ def last(store: Store) -> DocumentSet | None:
     return DocumentSet.from_json(store.of_target().get(_LAST))
 
 
-def remember(store: Store, documents: DocumentSet) -> None:
+def remember(store: Store, documents: DocumentSet, checkout: GitCheckout | None = None) -> None:
     """From now on this set is meant by commands that are given no documents."""
     target = store.of_target()
     target.put(SET_ID, documents.identity.id)
     if not documents.partial:
+        if checkout:  # by the link: the folder of a commit goes with the commits after it
+            files = (checkout.documents,)
+            documents = replace(documents, files=files, repository=checkout.shown)
         target.put(_LAST, documents.to_json())
 
 

@@ -113,8 +113,9 @@ def test_every_exit_code_is_in_the_readme_and_in_the_contract():
 
 
 def test_every_setting_is_in_the_readme():
-    """The names that settings.py reads from the environment are those of the table."""
-    code = (ROOT / "reconciler" / "settings.py").read_text()
+    """The names that Moorage and its clients read from the environment are those of the table."""
+    files = (ROOT / "reconciler" / "settings.py", ROOT / "reconciler" / "arm" / "clients.py")
+    code = "".join(file.read_text() for file in files)
     read = set(re.findall(r'"((?:MOORAGE|AZURE)_[A-Z_]+)"', code))
     table = (ROOT / "README.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
     assert read == set(re.findall(r"`((?:MOORAGE|AZURE)_[A-Z_]+)`", table))

@@ -19,7 +19,7 @@ import typer
 from ruamel.yaml import YAML
 
 from infra.local_azure.faults.script import read as read_faults
-from infra.local_azure.runtime.images import refusal
+from infra.local_azure.runtime.images import find, refusal
 from reconciler.api.documents import DOCUMENTS
 from reconciler.api.evaluation import read_evaluation
 from reconciler.cli.app import app
@@ -104,11 +104,17 @@ def test_the_script_of_faults_is_one(tmp_path):
 
 
 def test_the_mapping_of_images_is_one(tmp_path):
-    """The entry of docs/local-azure.md lets an app have the image that it names."""
+    """The entries of docs/local-azure.md let an app have the images that they name."""
     file = tmp_path / "images.yaml"
-    file.write_text(_only("yaml", "- image:"))
+    file.write_text(_only("yaml", '- image: ["*vllm/'))
     assert refusal(file, "docker.io/vllm/vllm-openai:v1", None) is None
     assert refusal(file, "docker.io/other:v1", None).kind == "missing"
+    python = tmp_path / "py" / "bin"
+    python.mkdir(parents=True)
+    (python / "python3").touch()
+    entry = _only("yaml", '- image: ["*python:')
+    file.write_text(entry.replace("/home/me/py", str(tmp_path / "py")))
+    assert find(file, "docker.io/library/python:3.11-slim").environment == tmp_path / "py"
 
 
 def test_the_evaluation_is_one(tmp_path):

@@ -2,12 +2,19 @@
 secret in what is said.
 """
 
+import asyncio
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
+from reconciler.api.manifest import load
+from reconciler.api.problems import ManifestError
+from reconciler.cli.git_documents import valid_commit
+from reconciler.engine.store import Store
+from reconciler.sources import sets
 from reconciler.sources.git import GitCheckout, GitError, GitPlace
-from reconciler.sources.identity import has_identity, identity_of
+from reconciler.sources.identity import has_identity, identity_of, set_of
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.com")
 
@@ -148,3 +155,56 @@ async def test_the_identity_of_the_documents_is_that_of_a_clone(repository, tmp_
     before = identity_of([checkout.documents], keep=False)
     repository.git("remote", "add", "origin", address)
     assert identity_of([repository.folder / "live"], keep=False).id == before.id
+
+
+async def test_a_folder_that_a_commit_lacks_is_named_also_when_the_commit_is_known(
+    repository, tmp_path
+):
+    """A checkout of the same branch that another command made must not hide it."""
+    await _checkout(repository, tmp_path, path="live").refresh()
+    with pytest.raises(GitError, match="has no none in commit"):
+        await _checkout(repository, tmp_path, path="none").refresh()
+
+
+async def test_a_problem_is_told_by_its_path_in_the_repository(repository, tmp_path):
+    """The folder of the checkout on the daemon's machine tells nobody anything."""
+    repository.commit(**{"live__web.yaml": "kind: ["})
+    checkout = _checkout(repository, tmp_path, path="live")
+    await checkout.refresh()
+    for folder in (checkout.documents, checkout.documents.resolve()):
+        with pytest.raises(ManifestError) as raised:
+            load([folder])
+        assert str(checkout.located(raised.value)).startswith("live/web.yaml:1:")
+
+
+async def test_the_set_that_was_run_follows_the_link(repository, tmp_path):
+    """A command without -f reads the newest commit, not the one of the daemon's start."""
+    checkout = _checkout(repository, tmp_path, path="live")
+    await checkout.refresh()
+    store = Store.keep(tmp_path / "state.db", "local")
+    sets.remember(store, set_of([checkout.documents], "team"), checkout)
+    repository.commit(live__a="two")
+    await checkout.refresh()
+    last = sets.last(store)
+    assert last is not None
+    assert [(file / "a").read_text() for file in last.files] == ["two"]
+    assert last.repository == f"{repository.folder} live"
+    store.close()
+
+
+def test_a_start_on_a_broken_commit_waits_for_the_next(repository, tmp_path, monkeypatch, capsys):
+    """So a machine that starts again meanwhile needs nobody; a single run ends with the error."""
+    document = "apiVersion: moorage.dev/v1alpha1\nkind: Environment\nmetadata: {name: e}\n"
+    broken = repository.commit(**{"live__web.yaml": "kind: ["})
+    checkout = _checkout(repository, tmp_path, path="live")
+    asyncio.run(checkout.refresh())
+    with pytest.raises(ManifestError, match=r"^live/web.yaml:1:"):
+        valid_commit(checkout, once=True)
+    naps = iter(["kind: [", document])
+    clock = SimpleNamespace(sleep=lambda _: repository.commit(**{"live__web.yaml": next(naps)}))
+    monkeypatch.setattr("reconciler.cli.git_documents.time", clock)
+    valid_commit(checkout, once=False, every=30.0)
+    said = capsys.readouterr().err
+    assert said.count("live/web.yaml:1:") == 2  # each broken commit once
+    assert f"commit {broken[:12]} is refused" in said
+    assert next(naps, None) is None

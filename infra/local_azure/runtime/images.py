@@ -12,6 +12,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 _REPOSITORY = Path(__file__).parents[3]
+_REMEDY = "make install creates it"
+_REMEDY_INSTALLED = (
+    "a wheel brings no images: stop this local Azure and start it with"
+    " `moorage local-azure start --images FILE`, or use a checkout with make install"
+)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -80,7 +85,7 @@ def find(images: Path, name: str) -> Image:
     if not (environment / "bin" / "python3").exists():
         raise ImagePullError(
             f'Failed to pull image "{name}": its local environment {environment} is missing'
-            " (make install creates it)"
+            f" ({_REMEDY if (_REPOSITORY / 'pyproject.toml').exists() else _REMEDY_INSTALLED})"
         )
     return Image(environment, tuple(entry.get("entrypoint", ())), tuple(entry.get("cmd", ())))
 
