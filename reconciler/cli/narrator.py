@@ -67,6 +67,7 @@ class Narrator:
         self._watching = False
         # When the first change was seen since everything last matched the documents.
         self._changed = 0.0
+        self._matches = True  # as it was told last; trouble ends that without any change
         self._rollouts: Rollouts = {}
         self._looked = 0.0
 
@@ -101,6 +102,7 @@ class Narrator:
             )
             self._begun[key] = outcome.reason
         elif outcome.troubled:
+            self._matches = False
             self._news(key, f"{outcome.reason}: {outcome.message}", "red")
         elif outcome.phase in SLOW and outcome.message:
             # "create X" was just told; "creating X" is news only when it takes long.
@@ -132,6 +134,7 @@ class Narrator:
     def ready(self, code: int) -> None:
         self._status.stop()
         took = time.monotonic() - self._began
+        self._matches = code == 0
         if code == 0:
             self.console.print(
                 f"\n[green]everything matches the documents[/], after {took:.0f} s\n"
@@ -178,12 +181,19 @@ class Narrator:
                 self._line(name, "is valid again", "")
             told = refused
             self._follow_rollouts()
-            code = self.daemon.controller.converged() if self._watching and self._changed else None
-            if (
-                settled and code is not None
-            ):  # twice in a row: nothing stands between a write and those who wait for it
+            code = self._to_tell(refused=bool(refused))
+            # Twice in a row: nothing stands between a write and those who wait for it.
+            if settled and code is not None:
                 self._arrived(code, refused=bool(refused))
             settled = code is not None
+
+    def _to_tell(self, *, refused: bool) -> int | None:
+        """The exit class of what was reached by a change, or of what has become right by itself;
+        None while there is nothing to tell.
+        """
+        code = self.daemon.controller.converged() if self._watching else None
+        right = code == 0 and not refused and not self._matches
+        return code if self._changed or right else None
 
     def _follow_rollouts(self) -> None:
         """On a terminal the stages of what is under way, below the lines; in a pipe a line for each
@@ -251,13 +261,13 @@ class Narrator:
         return {f"commit {checkout.commit[:12]}" if checkout else "the last save": why}
 
     def _arrived(self, code: int, *, refused: bool) -> None:
-        took, self._changed = time.monotonic() - self._changed, 0.0
+        began, self._changed = self._changed, 0.0
+        after = f", after {time.monotonic() - began:.1f} s" if began else " again"
         self._status.stop()
         clock = time.strftime("%H:%M:%S")
-        if code == 0 and not refused:
-            self.console.print(
-                f"{clock}  [green]everything matches the documents[/], after {took:.1f} s"
-            )
+        self._matches = code == 0 and not refused
+        if self._matches:
+            self.console.print(f"{clock}  [green]everything matches the documents[/]{after}")
         else:
             self.console.print(
                 f"{clock}  [yellow]not everything matches the documents[/]; `moorage status` shows"

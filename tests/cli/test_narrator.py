@@ -1,8 +1,10 @@
 """What `up` prints for a person: a cause is told once."""
 
+import asyncio
 import re
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,3 +144,29 @@ def test_a_write_that_was_told_is_not_told_again_while_it_goes_on(capsys):
     narrator.saw(app, Outcome(Phase.UNREADY, Reason.PROGRESSING, "the new replica starts"), 0.0)
     said = [line.partition(f"{app}  ")[2] for line in capsys.readouterr().out.splitlines()]
     assert said == ["create web", "move the traffic", "the new replica starts"]
+
+
+@pytest.mark.looptime
+async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
+    """A GPU became free, or a container started after all: the last word is not a failure."""
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    code = 1
+    composition = SimpleNamespace(refusals={})
+    narrator.daemon = SimpleNamespace(
+        controller=SimpleNamespace(converged=lambda: code, records=list),
+        composition=composition,
+        intake=SimpleNamespace(unfit=dict),
+        store=SimpleNamespace(get=lambda _: ""),
+    )
+    narrator.watching()
+    app = ObjectKey("ContainerApp", "web")
+    follow = asyncio.create_task(narrator.follow())
+    failed = Outcome(Phase.UNREADY, Reason.REVISION_FAILED, "no GPU")
+    narrator.saw(app, failed, 0.0)
+    await asyncio.sleep(5)
+    code = 0
+    narrator.saw(app, Outcome(Phase.READY), 0.0)
+    await asyncio.sleep(5)
+    follow.cancel()
+    said = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert said == [f"{app}  RevisionFailed: no GPU", "everything matches the documents again"]
