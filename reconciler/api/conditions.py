@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, field_serializer
 from pydantic.alias_generators import to_camel
 
-from reconciler.api.reasons import Cause, read_reason
+from reconciler.api.reasons import Cause, Reason, read_reason
 
 Clock = Callable[[], datetime]
 
@@ -144,3 +144,8 @@ class ConditionSet:
 
     def __len__(self) -> int:
         return len(self._conditions)
+
+
+def advice(reason: Reason) -> str:
+    """The remedy of a reason as a sentence, as a message ends with it."""
+    return f"{reason.remedy[:1].upper()}{reason.remedy[1:]}." if reason.remedy else ""

@@ -22,6 +22,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
+from reconciler.api.conditions import advice
 from reconciler.api.reasons import AzureCode, Cause, Reason
 from reconciler.arm.faults import AzureFault, fault_of_operation, fault_of_response, redact
 from reconciler.engine.errors import (
@@ -71,8 +72,6 @@ _VAULT = (
     "Let the identity read the vault (the role Key Vault Secrets User, or an access policy with"
     " Get), and check the secret's name."
 )
-_IMAGE = "Correct the image and its tag, or push it."
-_PULL = "A private registry must let the app in, by the app's identity or by a secret."
 _LOCATION = "Choose a location that Azure offers for this resource."
 _LOGS = "correct what the message names; `moorage logs` shows more"
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
@@ -222,11 +221,11 @@ _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
     (re.compile("Unable to get value using Managed identity"), Rule(WaitingForHuman, _VAULT)),
     (
         re.compile(r"UNAUTHORIZED|DENIED|authentication required|pull access denied"),
-        Rule(WaitingForHuman, _PULL, Reason.REGISTRY_DENIED),
+        Rule(WaitingForHuman, advice(Reason.REGISTRY_DENIED), Reason.REGISTRY_DENIED),
     ),
     (
         re.compile(r"(MANIFEST|NAME|BLOB)_UNKNOWN|manifest unknown|image .* not found"),
-        Rule(DecidedElsewhere, _IMAGE, Reason.IMAGE_NOT_FOUND),
+        Rule(DecidedElsewhere, advice(Reason.IMAGE_NOT_FOUND), Reason.IMAGE_NOT_FOUND),
     ),
 ]
 

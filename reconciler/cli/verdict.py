@@ -12,7 +12,7 @@ from typing import Any
 from reconciler.api.conditions import Condition
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import Reason, read_reason
-from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, cause_of, remedy_of
+from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, cause_of, remedy_of, without_remedy
 from reconciler.web.verdict import (
     PLAN_WAITS,
     Answering,
@@ -180,5 +180,8 @@ def _repeats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _message(one: Mapping[str, Any]) -> str:
     """Without the remedy, which follows in a line of its own."""
-    said = one["message"].removesuffix(remedy(one["reason"])).rstrip()
+    try:
+        said = without_remedy(one["message"], read_reason(one["reason"]))
+    except ValueError:
+        said = one["message"]
     return said or cause_of(one["reason"])

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from reconciler.api.conditions import Condition, ConditionType, Status
+from reconciler.api.conditions import Condition, ConditionType, Status, advice
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import AZURE, Cause, Reason
 
@@ -113,7 +113,7 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
         remedy = remedy_of(why)
         cause = PlainCause(
             str(reason),
-            message.removesuffix(remedy).rstrip(),
+            without_remedy(message, why),
             why.cause if isinstance(why, Reason) else "",
             remedy,
             lines,
@@ -145,6 +145,12 @@ def remedy_of(reason: Cause | str) -> str:
     from reconciler.arm.errors import remedy_of_code  # azure.core is slow to import
 
     return remedy_of_code(str(reason).removeprefix(AZURE))
+
+
+def without_remedy(message: str, reason: Cause | str) -> str:
+    """The message without the advice that it ends with, which has a line of its own."""
+    ending = advice(reason) if isinstance(reason, Reason) else remedy_of(reason)
+    return message.removesuffix(ending).rstrip()
 
 
 def told_by(reason: Cause | str, message: str) -> Cause | str:

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from reconciler.api.conditions import advice
+from reconciler.arm.errors import translate_operation
 from reconciler.cli.console import Console
 from reconciler.cli.status_text import lines_of
 from reconciler.cli.verdict import remedy, troubles, verdict
@@ -142,6 +144,20 @@ def test_a_cause_stands_once_and_names_resources_shortly():
     assert text.count("is locked") == 1
     assert "Azure:ScopeLocked (as above)" in text
     assert "/subscriptions/" not in text
+
+
+@pytest.mark.parametrize(
+    "details", ["UNAUTHORIZED: authentication required", "MANIFEST_UNKNOWN: manifest unknown"]
+)
+def test_a_message_that_ends_with_the_remedy_does_not_tell_it_twice(details):
+    """`up` prints the message alone, so it ends with what to do; the status has a line for that."""
+    body = {"code": "ContainerAppOperationError", "message": f"Field 'image' is invalid: {details}"}
+    error = translate_operation({"status": "Failed", "error": body})
+    assert error.message.endswith(advice(error.reason))
+    found = service("phi", conditions=conditions(Synced=("False", error.reason, error.message)))
+    (trouble,) = troubles([found])
+    assert trouble.message == body["message"]
+    assert trouble.remedy == error.reason.remedy
 
 
 def test_remedies_of_azures_codes_are_found():
