@@ -8,6 +8,10 @@ from collections.abc import Collection
 
 from reconciler.engine.external import DocumentRef
 
+# Seconds that what is only looked at again because of a save waits: with 1,000 services, lists of
+# ten pages would compete with the write that the save asks for.
+AFTER_A_SAVE = 2.0
+
 
 class Edge(ABC):
     """Both methods may raise anything; the one that failed is called again after a pause.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from reconciler.edges.edge import Edge
+from reconciler.edges.edge import AFTER_A_SAVE, Edge
 
 EVERY = 600.0  # seconds
 
@@ -26,6 +26,7 @@ class Orphans(Edge):
     async def wait(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._aged.wait(), self._every)
+            await asyncio.sleep(AFTER_A_SAVE)
 
     async def act(self) -> None:
         await self._look()

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from reconciler.api.reasons import Reason
-from reconciler.edges.edge import Edge
+from reconciler.edges.edge import AFTER_A_SAVE, Edge
 from reconciler.engine.errors import RetryableError
 
 
@@ -32,6 +32,8 @@ class RotatedKeys(Edge):
 
     async def wait(self) -> None:
         await self._changed.wait()
+        if not self._outdated():
+            await asyncio.sleep(AFTER_A_SAVE)
 
     async def act(self) -> None:
         self._changed.clear()

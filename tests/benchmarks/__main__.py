@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, one after the other, and write one report.
 
-    python -m tests.benchmarks [NAME ...] [--out FOLDER]
+    python -m tests.benchmarks [NAME ...] [--out FOLDER] [--services N ...]
 
 NAME is one of those in NAMES below; all of them without one (an hour).
 """
@@ -50,6 +50,13 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--out", type=Path, default=Path(".moorage/benchmarks"))
+    parser.add_argument(
+        "--services",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="how many services `scale` measures with, 50 in each Environment (100 and 1,000)",
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
@@ -59,7 +66,9 @@ def main() -> int:
     for name in options.names or NAMES:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
-            sections.append(importlib.import_module(f"tests.benchmarks.{name}").measure())
+            module = importlib.import_module(f"tests.benchmarks.{name}")
+            sizes = [(count, -(-count // 50)) for count in options.services or ()]
+            sections.append(module.measure(*([sizes] if name == "scale" and sizes else ())))
         except Exception as error:  # the other benchmarks still count
             traceback.print_exc()
             failed[name] = f"{type(error).__name__}: {error}"

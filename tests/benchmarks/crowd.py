@@ -22,6 +22,7 @@ from tests.benchmarks.house import ROOT, Call, House, code_service, house, save
 from tests.local_azure.conftest import LocalAzure
 
 _CODE = "code-of-all"
+SETTLED = 20.0  # seconds in which a daemon that stands by comes to rest
 _ENVIRONMENT = """\
 apiVersion: moorage.dev/v1alpha1
 kind: Environment
@@ -81,6 +82,34 @@ class Crowd:
                 newest = found["properties"]["latestRevisionName"]
                 await arm.call("POST", f"{app}/revisions/{newest}/deactivate")
 
+    @contextmanager
+    def standing_by(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Another daemon of the same documents, as on another machine, once it knows them all."""
+        facts = lifecycle.facts(Options(self.house.state / "local-azure"))
+        state = self.house.folder / "other"
+        environment = {
+            "MOORAGE_TARGET": "azure",
+            "MOORAGE_CREDENTIAL": "service-principal",
+            "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
+            "MOORAGE_AUTHORITY": facts["authority"],
+            "MOORAGE_CA_FILE": facts["caFile"],
+            "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
+            "AZURE_TENANT_ID": facts["tenantId"],
+            "AZURE_CLIENT_ID": facts["clientId"],
+            "AZURE_CLIENT_SECRET": facts["clientSecret"],
+            "MOORAGE_STATE_DIR": str(state),
+        }
+        with self.house.up(*options, environment=environment) as daemon:
+            known = "SELECT count(*) FROM documents"
+            self.house.until(
+                lambda: _query(state, known) == [(self.services + self._environments,)],
+                daemon,
+                300,
+                every=1.0,
+            )
+            time.sleep(SETTLED)
+            yield daemon
+
     def news(self) -> list[Call]:
         """The daemon's calls that were answered since the last time."""
         with self._journal.open() as journal:
@@ -96,15 +125,18 @@ class Crowd:
         return self._query(f"SELECT {columns} FROM documents WHERE kind='InferenceService'")
 
     def _query(self, query: str, *values: Any) -> list[Any]:
-        for path in self.house.state.glob("daemon/*/state.db"):
-            with (
-                suppress(sqlite3.OperationalError),
-                closing(  # it is just being made
-                    sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
-                ) as db,
-            ):
-                return db.execute(query, values).fetchall()
-        return []
+        return _query(self.house.state, query, *values)
+
+
+def _query(state: Path, query: str, *values: Any) -> list[Any]:
+    """Ask the state file of a daemon; nothing while it is just being made."""
+    for path in state.glob("daemon/*/state.db"):
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db,
+        ):
+            return db.execute(query, values).fetchall()
+    return []
 
 
 def name_of(number: int) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,11 +118,14 @@ class House:
         return dict(json.loads(done.stdout))
 
     @contextmanager
-    def up(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-        """`moorage up` on the documents; ended with Ctrl-C's signal."""
+    def up(
+        self, *options: str, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """`moorage up` on the documents, with more `environment`; ended with Ctrl-C's signal."""
         with (self.folder / "up.log").open("ab") as log:
             line = self.command("up", "-y", "-f", str(self.documents), *options)
-            daemon = subprocess.Popen(line, env=self.environment, stdout=log, stderr=log)
+            variables = {**self.environment, **(environment or {})}
+            daemon = subprocess.Popen(line, env=variables, stdout=log, stderr=log)
         try:
             yield daemon
         finally:
