@@ -61,6 +61,10 @@ async def test_the_cause_arrives_and_the_old_revision_serves(stage, up):
 async def test_the_status_says_how_old_its_look_is(stage, up):
     """A field for programs, an age for people."""
     await up.settled_on("web")
-    looked = datetime.fromisoformat(up.document("web")["lookedAt"])
-    assert abs((datetime.now(UTC) - looked).total_seconds()) < 3 * RESYNC + 5
+
+    def is_recent():
+        looked = datetime.fromisoformat(up.document("web")["lookedAt"])
+        return abs((datetime.now(UTC) - looked).total_seconds()) < 3 * RESYNC + 5
+
+    await up.until(is_recent, what="the last look is recent")
     assert "looked at" in stage.moorage("status").stdout

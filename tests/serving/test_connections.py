@@ -97,12 +97,12 @@ async def test_a_flood_of_anything_but_a_body_is_cut_off(place, flood):
         while not reader.at_eof() and sent < (256 << 20):
             writer.write(piece)
             sent += len(piece)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await writer.drain()
             await asyncio.sleep(0)
     writer.close()
     assert sent < (32 << 20), "what fits into the buffers of two sockets"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert _memory(pid) - before < 64
 
 

@@ -86,7 +86,7 @@ def test_every_folder_is_judged_by_a_rule(world, request):
             for name in dice.sample([*config], 2):
                 config[name] = _wild(dice)
             (base / BASE).write_text(json.dumps(config))
-        began = time.monotonic()
+        began = time.process_time()
         findings = check_adapter(changed, base, dice.choice([None, 16]))
-        assert time.monotonic() - began < SECONDS, seed
+        assert time.process_time() - began < SECONDS, seed
         assert not any("not known here" in text for text in findings.problems), (seed, findings)

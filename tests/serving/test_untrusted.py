@@ -29,10 +29,10 @@ HOSTILE = {
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_texts_are_refused_at_once(data):
     """Never a RecursionError, a MemoryError or a long wait."""
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(UntrustedError):
         print(parse(data)) if data != HOSTILE["a UTF-16 text"] else parse(data + b"x")
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_sound_texts_are_read_as_json_reads_them():

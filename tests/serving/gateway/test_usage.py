@@ -147,11 +147,11 @@ async def test_a_start_is_counted_for_whom_woke_and_for_all_who_waited(gateways,
     await gateway.world._record()
     used = gateway.world.usage.totals["team", "phi"]
     assert (used.requests, used.wakeups, used.output_tokens) == (1, 1, 3)
-    assert 0.3 < used.held_seconds < 5
+    assert 0.3 < used.held_seconds < 60
     state = GatewayState.model_validate_json(_state(gateway).read_bytes())
     assert state.services[0].state == "ready"
     ((seen,),) = [one.starts for one in state.learned]
-    assert 0.3 < seen.seconds < 5
+    assert 0.3 < seen.seconds < 60
     assert seen.told == 90
     lines = [
         UsageLine.model_validate_json(line)
