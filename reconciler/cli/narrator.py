@@ -139,15 +139,16 @@ class Narrator:
             self.console.print(
                 f"\n[green]everything matches the documents[/], after {took:.0f} s\n"
             )
-            self.console.print(
-                escape(ready_block(self.daemon.store, self.settings)), soft_wrap=True
-            )
         else:
             self.console.print(
                 "\n[red]not everything matches the documents[/]; `moorage status` shows what is"
                 " missing"
             )
             self._causes()
+            self.console.print()
+        block = ready_block(self.daemon.store, self.settings, whole=code == 0)
+        if block:
+            self.console.print(escape(block), soft_wrap=True)
 
     def _causes(self) -> None:
         for row in self.daemon.store.documents():
@@ -162,8 +163,9 @@ class Narrator:
             and condition.status is not Status.TRUE
         )
         for text in said:
-            if without_repetition(text, self._told) != "(as above)":  # which alone says nothing
-                self._line(row.ref, text, "red")
+            # "(as above)" alone says nothing, and may be pages away from what it means.
+            again = without_repetition(text, self._told) == "(as above)"
+            self._line(row.ref, text, "red", again=again)
 
     async def follow(self) -> None:
         """Until cancelled, report what no single pass shows: a save that is refused or valid again,
@@ -300,9 +302,10 @@ class Narrator:
             self._said[key] = message
             self._line(key, message, style)
 
-    def _line(self, key: object, message: str, style: str) -> None:
+    def _line(self, key: object, message: str, style: str, *, again: bool = False) -> None:
+        """`again` is whether it is told in full although it was told before."""
         clock = time.strftime("%H:%M:%S")
-        shown = without_repetition(message, self._told)
+        shown = message if again else without_repetition(message, self._told)
         if style == "red":
             self._told.append(message[:CAUSE])
         head, plain = f"{clock}  ", len(f"{clock}  {key}  ")

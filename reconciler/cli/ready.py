@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.web.snippets import Access, curl, python
 from reconciler.web.status import status_of
 
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 
-def ready_block(store: Store, settings: Settings) -> str:
+def ready_block(store: Store, settings: Settings, *, whole: bool = True) -> str:
     """Target, endpoint, key, models, curl and Python for every service, and the gateways' addresses
-    after them.
+    after them. Where not everything is as the documents say (`whole` is false), only what answers.
     """
     documents = status_of(store, settings.target_title, {})["documents"]
-    services = [_service(d, settings) for d in documents if d["kind"] == "InferenceService"]
-    gateways = [_gateway(d, settings) for d in documents if d.get("gateway")]
+    ready = [one for one in documents if whole or _is_ready(one)]
+    services = [_service(d, settings) for d in ready if d["kind"] == "InferenceService"]
+    gateways = [_gateway(d, settings) for d in ready if d.get("gateway")]
     return "\n".join([*services, *gateways])
+
+
+def _is_ready(document: Mapping[str, Any]) -> bool:
+    return any(
+        each["type"] == ConditionType.READY and each["status"] == Status.TRUE
+        for each in document["conditions"]
+    )
 
 
 def _gateway(environment: dict[str, Any], settings: Settings) -> str:

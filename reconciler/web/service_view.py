@@ -23,7 +23,7 @@ from reconciler.web.traffic import AnsweredSum, VersionTraffic, by_revision, by_
 from reconciler.web.verdict import (
     PLAN_WAITS,
     Answering,
-    answered,
+    answering_adapters,
     environment_verdict,
     service_verdict,
 )
@@ -173,17 +173,19 @@ def document_view(
     app = AppOutputs()
     models: tuple[str, ...] = ()
     lines: tuple[AdapterLine, ...] = ()
+    answering: Sequence[tuple[str, str | None]] = ()
     if row.ref.kind == "InferenceService":
         app = app_of(records, row.ref.name)
-        catalogue = records.get(ObjectKey(Kind.CATALOGUE, row.ref.name))
-        lines = _adapters(catalogue, app)
-        models = (row.ref.name, *(line.name for line in lines)) if catalogue else ()
+        record = records.get(ObjectKey(Kind.CATALOGUE, row.ref.name))
+        catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
+        lines, answering = _adapters(catalogue, app), answering_adapters(catalogue, app)
+        models = (row.ref.name, *(name for name, _ in answering)) if record else ()
     sync, health = sync_of(conditions), health_of(conditions)
     return DocumentView(
         row.ref,
         row.generation,
         row.observed,
-        _verdict(row.ref, conditions, app, lines),
+        _verdict(row.ref, conditions, app, answering),
         sync,
         health,
         health.word in ("Healthy", "Asleep"),
@@ -205,8 +207,7 @@ def app_of(records: Mapping[ObjectKey, ObjectRecord], service: str) -> AppOutput
     return (AppOutputs.load(record.outputs) if record and record.exists else None) or AppOutputs()
 
 
-def _adapters(record: ObjectRecord | None, app: AppOutputs) -> tuple[AdapterLine, ...]:
-    catalogue = CatalogueOutputs.load(record.outputs) if record and record.exists else None
+def _adapters(catalogue: CatalogueOutputs | None, app: AppOutputs) -> tuple[AdapterLine, ...]:
     return tuple(
         AdapterLine(
             each.name,
@@ -228,15 +229,15 @@ def _cell(replica: ReplicaRow, adapter: str) -> AdapterCell:
 
 
 def _verdict(
-    ref: DocumentRef, conditions: Conditions, app: AppOutputs, adapters: Sequence[AdapterLine]
+    ref: DocumentRef,
+    conditions: Conditions,
+    app: AppOutputs,
+    adapters: Sequence[tuple[str, str | None]],
 ) -> str:
     """The state of a document in one sentence, with the cause of what is not well."""
     if ref.kind == "InferenceService":
         answering = Answering(
-            answered(
-                ((each.name, each.asked) for each in adapters),
-                ((each.name, each.digest) for one in app.replicas for each in one.adapters),
-            ),
+            adapters,
             len(app.replicas),
             sum(replica.ready for replica in app.replicas),
             any(each.serving and each.traffic_weight for each in app.revisions),

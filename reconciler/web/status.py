@@ -16,6 +16,7 @@ from reconciler.api.outputs import AppOutputs, CatalogueOutputs, RoutesOutputs
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import DocumentRow, Store
+from reconciler.web.verdict import answering_adapters
 
 
 def status_of(store: Store | None, target: str, daemon: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,9 +98,10 @@ def _service(ref: DocumentRef, records: Mapping[ObjectKey, ObjectRecord]) -> dic
     known = records.get(ObjectKey(Kind.CATALOGUE, ref.name))
     catalogue = CatalogueOutputs.load(known.outputs) if known and known.exists else None
     adapters = catalogue.adapters if catalogue else ()
+    names = (name for name, _ in answering_adapters(catalogue, app))
     value: dict[str, Any] = {
         "endpoint": app.endpoint,
-        "models": [ref.name, *(adapter.name for adapter in adapters)] if known else [],
+        "models": [ref.name, *names] if known else [],
         "adapters": [adapter.dump() for adapter in adapters],
         "revisions": [revision.dump() for revision in app.revisions],
         "replicas": [replica.dump() for replica in app.replicas],

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
 from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of, told_by
 
@@ -53,6 +54,16 @@ def answered(
         elif answer:
             found.append((name, answer[0]))
     return found
+
+
+def answering_adapters(
+    catalogue: CatalogueOutputs | None, app: AppOutputs
+) -> list[tuple[str, str | None]]:
+    """`answered` of a service as it was last seen."""
+    return answered(
+        ((each.name, each.digest) for each in (catalogue.adapters if catalogue else ())),
+        ((each.name, each.digest) for one in app.replicas for each in one.adapters),
+    )
 
 
 def service_verdict(
@@ -114,6 +125,8 @@ def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
     """What is to be added of the document."""
     if sync.reason == Reason.ROLLED_BACK:
         return f", rolled back{_because(sync) if why else ''}"
+    if sync.reason in (Reason.ADAPTER_FAILED, Reason.ADAPTER_NOT_SERVED):
+        return f"; not all adapters are as the document says{_because(sync) if why else ''}"
     return {
         "Held": "; the document asks for another version, which is held",
         "Syncing": "; a change is on its way" if health.word != "Starting" else "",

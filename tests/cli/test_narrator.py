@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.cli.console import Console
 from reconciler.cli.narrator import Narrator
@@ -16,6 +17,8 @@ from reconciler.engine.events import normal
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Outcome
+from reconciler.settings import Settings
+from tests.web.worlds import World
 
 CAUSE = "revision web--r3: Container crashing: app. app's last output: no module named fancy"
 FAILED = f"RevisionFailed: {CAUSE}. web--r2 still serves"
@@ -156,6 +159,7 @@ async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
         controller=SimpleNamespace(converged=lambda: code, records=list),
         composition=composition,
         intake=SimpleNamespace(unfit=dict),
+        checkout=None,
         store=SimpleNamespace(get=lambda _: ""),
     )
     narrator.watching()
@@ -170,3 +174,27 @@ async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
     follow.cancel()
     said = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
     assert said == [f"{app}  RevisionFailed: no GPU", "everything matches the documents again"]
+
+
+def test_what_answers_is_shown_although_not_everything_matches(capsys, monkeypatch):
+    """With the cause before it; a service that does not answer has no address to paste."""
+    monkeypatch.setattr("sys.argv", ["moorage"])
+    world = World()
+    world.service("phi")
+    world.service("llama", "fails")
+    unfit = (Status.FALSE, Reason.ADAPTER_FAILED, "m.yaml:9:7: adapter 'sales' is torn")
+    ready = (Status.TRUE, Reason.ALL_GOOD, "")
+    conditions = {ConditionType.READY: ready, ConditionType.SYNCED: unfit}
+    world._conditions(DocumentRef("InferenceService", "phi"), conditions)
+    settings = Settings("azure", "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "azure-cli")
+    narrator = Narrator(settings, quiet=False)
+    narrator.daemon = SimpleNamespace(store=world.store)
+    narrator.ready(1)
+    said = capsys.readouterr().out
+    assert said.index("not everything matches") < said.index("adapter 'sales' is torn")
+    assert said.index("adapter 'sales' is torn") < said.index("https://phi.swedencentral.example")
+    assert "https://llama.swedencentral.example" not in said
+    narrator.ready(1)
+    assert "adapter 'sales' is torn" in capsys.readouterr().out, "it may be pages above"
+    narrator.ready(0)
+    assert "https://llama.swedencentral.example" in capsys.readouterr().out
