@@ -73,10 +73,14 @@ class Loaded:
         """Every source of the document with its path in it."""
         return self._sources
 
-    def folders(self, stamps: PathStamps | None = None) -> Iterator[tuple[Steps, Path]]:
+    def folders(self, stamps: PathStamps | None = None) -> tuple[tuple[Steps, Path], ...]:
         """The local folders among the sources, resolved as of now, or as of `stamps`."""
         known = stamps or PathStamps()
-        return ((path, known.resolve(folder)) for path, folder in self._folders)
+        return self.remembered(
+            "folders",
+            known,
+            lambda: tuple((path, known.resolve(folder)) for path, folder in self._folders),
+        )
 
     def files(self) -> tuple[tuple[Steps, Path], ...]:
         """The local files that the document names besides its folders, absolute: evaluations."""

@@ -23,30 +23,33 @@ class PathStamps:
 
     def __init__(self) -> None:
         self._now = time.time_ns()
-        self._stamps: dict[Path, Hashable | None] = {}
-        self._resolved: dict[Path, Path] = {}
+        # By text: paths are slow to compare, and with a thousand services there are many.
+        self._stamps: dict[str, Hashable | None] = {}
+        self._resolved: dict[str, Path] = {}
         self._folders: dict[str, str] = {}  # resolved, of those that hold what was resolved
 
     def of(self, path: Path) -> Hashable | None:
         """The stamp of a file, or of a folder with all that counts below it. None where something
         changed so recently that a later change may have the same stamp.
         """
-        if path not in self._stamps:
-            found = tuple(_stamps(os.fspath(path)))
+        text = str(path)
+        if text not in self._stamps:
+            found = tuple(_stamps(text))
             young = any(at > self._now - YOUNG_NS for one in found for at in one[2:4])
-            self._stamps[path] = None if young else found
-        return self._stamps[path]
+            self._stamps[text] = None if young else found
+        return self._stamps[text]
 
     def of_all(self, paths: Iterable[Path]) -> Hashable | None:
         """The paths with their stamps; None if one of them has none."""
-        found = tuple((path, self.of(path)) for path in paths)
+        found = tuple((str(path), self.of(path)) for path in paths)
         return None if any(stamp is None for _, stamp in found) else found
 
     def resolve(self, path: Path) -> Path:
         """As `Path.resolve`. A folder that holds many of the paths is resolved once."""
-        if path not in self._resolved:
-            self._resolved[path] = self._resolve(path)
-        return self._resolved[path]
+        text = str(path)
+        if text not in self._resolved:
+            self._resolved[text] = self._resolve(path)
+        return self._resolved[text]
 
     def _resolve(self, path: Path) -> Path:
         if ".." in path.parts:  # behind a link it leads elsewhere than the text says

@@ -29,7 +29,7 @@ WORK = {
     "conditions stated": ("conclusion.py", "refresh"),
     "calls to Azure": ("clients.py", "_send"),
 }
-LOOK = 1200  # function calls by which another service's documents and folders are looked at
+LOOK = 900  # function calls by which the documents and folders of another service are looked at
 pytestmark = pytest.mark.e2e
 
 
