@@ -12,6 +12,7 @@ import gradio as gr
 
 from reconciler.chat import versions, wording
 from reconciler.chat.endpoint import EndpointAnswer, EndpointError
+from reconciler.chat.parts import sent
 from reconciler.chat.sampling import sampling
 from reconciler.chat.talk import ChatQuestion, Messages, PairQuestion, Talk, kept, signed
 
@@ -51,9 +52,11 @@ class Compare:
             [both.click, prompt.submit],
             self._said,
             [prompt, *chosen],
-            [prompt, queue],
+            queue,
             show_progress="hidden",
             queue=False,
+            js=sent("prompt"),
+            trigger_mode="multiple",
         )
         retried = again.click(self._again, chosen, queue, show_progress="hidden", queue=False)
         answering = [
@@ -78,13 +81,13 @@ class Compare:
         top_p: float,
         length: float,
         request: gr.Request,
-    ) -> tuple[str, str]:
+    ) -> str:
         talk = self._talk(request)
         if text.strip():
             rest = (temperature, top_p, int(length))
             sides = [ChatQuestion(text.strip(), each, "", *rest) for each in (left, right)]
             talk.pairs.append(PairQuestion(*sides))
-        return "", _waiting(talk)
+        return _waiting(talk)
 
     def _again(
         self,
@@ -98,7 +101,7 @@ class Compare:
         """The last question once more, of what is chosen now."""
         talk = self._talk(request)
         text = (talk.pairs[-1] if talk.pairs else talk.last).left.text if talk.last else ""
-        return self._said(text, left, right, temperature, top_p, length, request)[1]
+        return self._said(text, left, right, temperature, top_p, length, request)
 
     def _stopped(self, request: gr.Request) -> str:
         talk = self._talk(request)

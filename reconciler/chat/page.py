@@ -16,11 +16,11 @@ from typing import Any
 
 import gradio as gr
 
-from reconciler.chat import versions, wording
+from reconciler.chat import parts, versions, wording
 from reconciler.chat.compare import Compare
 from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, ServedModel
-from reconciler.chat.pictures import ImageBox, PictureError, data_url
-from reconciler.chat.sampling import FIRST, LONGEST, limits_of, sampling
+from reconciler.chat.pictures import PictureError, data_url
+from reconciler.chat.sampling import FIRST, LONGEST, limits_of
 from reconciler.chat.state import Look, State, StateKind
 from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, said, shown, signed
 from reconciler.chat.versions import choices
@@ -88,73 +88,33 @@ class Page:
 
     def _chat(self, saved: gr.BrowserState) -> tuple[gr.Dropdown, gr.Slider, gr.Image, gr.Chatbot]:
         with gr.Row():
-            with gr.Column(scale=3, min_width=420):
-                history = gr.Chatbot(
-                    label="Conversation",
-                    height=460,
-                    buttons=["copy"],
-                    feedback_options=None,
-                    elem_id="talk",
-                    placeholder=(
-                        "Ask something; the conversation is kept until you start a new one."
-                    ),
-                )
-                speed = gr.HTML(wording.pace(None), elem_id="pace", padding=False)
-                queue = gr.HTML(wording.waiting(()), elem_id="queue", padding=False)
-                with gr.Row():
-                    ask = gr.Textbox(
-                        show_label=False,
-                        container=False,
-                        placeholder="Message",
-                        scale=6,
-                        lines=1,
-                        max_lines=6,
-                        elem_id="ask",
-                    )
-                    send = gr.Button(
-                        "Send", variant="primary", scale=1, min_width=90, elem_id="send"
-                    )
-                    stop = gr.Button("Stop", scale=1, min_width=80, elem_id="stop")
-            with gr.Column(scale=1, min_width=240):
-                model = gr.Dropdown(
-                    label="Model",
-                    info="the base, or one of its adapters",
-                    choices=[],
-                    elem_id="model",
-                )
-                picture = ImageBox(
-                    label="Image for the next message",
-                    type="filepath",
-                    sources=["upload", "clipboard"],
-                    placeholder="Drop it, or choose a file",
-                    buttons=[],
-                    height=150,
-                    visible=False,
-                    elem_id="picture",
-                )
-                system = gr.Textbox(label="System message", lines=2, elem_id="system")
-                temperature, top_p, length = sampling()
-                fresh = gr.Button("New conversation", elem_id="fresh")
+            talk, chosen = parts.conversation(), parts.choices()
+        picture = chosen.picture
         asked = gr.on(
-            [ask.submit, send.click],
+            [talk.ask.submit, talk.send.click],
             self._said,
-            [ask, model, system, temperature, top_p, length, picture],
-            [ask, queue, picture, speed],
+            [talk.ask, chosen.model, chosen.system, *chosen.sliders, picture],
+            [talk.ask, talk.queue, picture, talk.speed],
             show_progress="hidden",
             queue=False,
+            js=parts.sent("ask"),
+            trigger_mode="multiple",  # Enter counts also before the last one was answered
         )
-        picture.upload(self._looked, picture, [picture, speed], show_progress="hidden", queue=False)
+        picture.upload(
+            self._looked, picture, [picture, talk.speed], show_progress="hidden", queue=False
+        )
+        ended = [talk.history, talk.speed, talk.queue, saved]
         answering = asked.then(
             self._answer,
-            history,
-            [history, speed, queue, saved],
+            talk.history,
+            ended,
             show_progress="hidden",
             concurrency_limit=None,  # one person's answer does not wait for another's
         )
-        ended = [history, speed, queue, saved]
-        stop.click(self._stopped, history, [queue, saved], cancels=[answering], queue=False)
-        fresh.click(self._renewed, None, ended, cancels=[answering], queue=False)
-        return model, length, picture, history
+        stopped = [talk.queue, saved]
+        talk.stop.click(self._stopped, talk.history, stopped, cancels=[answering], queue=False)
+        chosen.fresh.click(self._renewed, None, ended, cancels=[answering], queue=False)
+        return chosen.model, chosen.length, picture, talk.history
 
     async def _open(self, seen: tuple[str, str] | None) -> list[Any]:
         self._models = []  # the list may have changed
@@ -244,22 +204,23 @@ class Page:
         picture: str | None,
         request: gr.Request,
     ) -> tuple[Any, str, Any, Any]:
-        """A message waits for its turn, also while an answer grows. An image that cannot be sent
-        leaves the message where it is.
+        """A message waits for its turn, also while an answer grows. With an image that cannot be
+        sent, the message goes back to where it was.
         """
         talk = self._talk(request)
-        problem: Any = gr.skip()
+        again: Any = gr.skip()
+        after, problem = (None if picture else gr.skip()), gr.skip()
         if text.strip() or picture:
             try:
                 if picture:
                     talk.pictures[picture] = data_url(picture, talk.pictures)
             except PictureError as error:
-                picture, problem = None, wording.trouble(f"not sent: {error}")
+                again = text
+                problem = wording.trouble(f"not sent: {error}")
             else:
                 rest = (temperature, top_p, int(length), picture or "")
                 talk.waiting.append(ChatQuestion(text.strip(), choice, system, *rest))
-                text, picture = "", None
-        return text, _waiting(talk), picture, problem
+        return again, _waiting(talk), after, problem
 
     def _looked(self, picture: str, request: gr.Request) -> tuple[Any, Any]:
         """An image that cannot be sent is not kept for the next message."""

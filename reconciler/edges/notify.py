@@ -73,9 +73,7 @@ class Receiver:
                 if answer.status >= 300:
                     raise NoticeRefusedError(f"{self.host} answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NoticeNotSentError(
-                f"{self.host} does not answer ({type(error).__name__})"
-            ) from None
+            raise NoticeNotSentError(f"{self.host} {_fault(error)}") from None
 
     def _signed(self, notice: Notice, now: datetime, data: bytes) -> dict[str, str]:
         """The headers by which a receiver can verify the sender; none without a key."""
@@ -85,6 +83,16 @@ class Receiver:
         signature = MessageSignature(self.key, notice.id, moment)
         signature.add(data)
         return {ID: notice.id, TIMESTAMP: moment, SIGNATURE: signature.text}
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {PATIENCE.total:g} s"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "is no host that can be found"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "has no TLS, or a certificate that is not trusted here"
+    return f"does not answer ({type(error).__name__})"
 
 
 class NoticeNotSentError(RetryableError):

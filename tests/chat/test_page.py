@@ -248,10 +248,13 @@ async def test_a_talk_loses_nothing():
             served.go_on.clear()
             await tab.type("#ask textarea", "First?", enter=True)
             await tab.sees("one two", "#talk")
+            # Both at once: the second Enter comes before the page has answered the first.
             await tab.type("#ask textarea", "Second?", enter=True)
-            await tab.sees("Second?", "#queue")
             await tab.type("#ask textarea", "Third?", enter=True)
+            await tab.type("#ask textarea", "Not yet")
+            await tab.sees("Second?", "#queue")
             await tab.sees("Third?", "#queue")
+            assert await tab.text("#ask textarea") == "Not yet"
             served.go_on.set()
             talk = await tab.sees("Third?", "#talk")
             assert talk.index("First?") < talk.index("Second?") < talk.index("Third?")
