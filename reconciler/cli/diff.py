@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.rules import Rules
 
+_LONGEST = 16 * 2**20  # bytes of a body; Resource Manager takes 4 MiB
 MOST_WRITES = 3  # of others, told of one object
 
 
@@ -193,8 +195,12 @@ def _body(path: Path) -> dict[str, Any]:
     from reconciler.cli.json_body import BodyError, body_of
 
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8-sig")
-        return body_of(text)
+        # A pipe counts as a file here: a shell makes one of `<(az containerapp show ...)`.
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise CommandError(f"{path} is longer than {_LONGEST >> 20} MiB.", Exit.INVALID)
+        return body_of(data.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path} cannot be read: {words(error)}", Exit.INVALID) from None
     except BodyError as error:

@@ -254,9 +254,12 @@ def _keyed(asked: Sequence[Any], found: Sequence[Any], key: str, place: _Positio
             yield renamed
         else:
             yield here.change(None, entry)
-    if place.traits.whole:
-        for entry in extra.values():
-            yield place.entry(_name(entry, key)).change(entry, None)
+    for entry in extra.values():
+        here = place.entry(_name(entry, key))
+        if place.traits.whole:
+            yield here.change(entry, None)
+        elif place.thorough:  # the service's own entry, or one of somebody else
+            yield here.suppress(None, entry, Suppression.SERVER_DEFAULT)
 
 
 def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | None:

@@ -1,6 +1,7 @@
 """`moorage diff KIND`: the comparison of two bodies, as a command."""
 
 import json
+import os
 
 import pytest
 
@@ -159,3 +160,34 @@ def test_a_file_that_is_missing_is_refused(tmp_path, capsys):
     nowhere = str(tmp_path / "nowhere.json")
     assert run(["diff", "job", "--asked", nowhere, "--found", nowhere]) == 2
     assert f"{nowhere} cannot be read" in capsys.readouterr().err
+
+
+def test_a_pipe_is_read_and_a_file_without_an_end_is_not(files, capsys):
+    """A shell gives `<(command)` as a pipe; what is longer than any body is refused with code 2."""
+    _, asked, _, found = files({"location": "a"}, {})
+    reader, writer = os.pipe()
+    os.write(writer, b'{"location": "b"}')
+    os.close(writer)
+    assert run(["diff", "job", "--asked", asked, "--found", f"/dev/fd/{reader}"]) == 0
+    os.close(reader)
+    assert "~ location: b -> a" in capsys.readouterr().out
+    assert run(["diff", "job", "--asked", "/dev/zero", "--found", found]) == 2
+    assert "/dev/zero is longer than 16 MiB" in capsys.readouterr().err
+
+
+def test_a_profile_that_was_not_asked_for_is_told(files, capsys):
+    """It is no change, because a daemon sends back the profiles of others; but it is named."""
+    asked = {"properties": {"workloadProfiles": [{"name": "a", "workloadProfileType": "D4"}]}}
+    more = [{"name": "Consumption", "workloadProfileType": "Consumption"}]
+    found = {"properties": {"workloadProfiles": [*asked["properties"]["workloadProfiles"], *more]}}
+    assert run(["diff", "environment", *files(asked, found), "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["changes"] == []
+    assert told["suppressed"] == [
+        {
+            "path": "properties.workloadProfiles[Consumption]",
+            "asked": None,
+            "found": more[0],
+            "class": "server default",
+        }
+    ]
