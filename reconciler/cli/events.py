@@ -97,6 +97,7 @@ def _id(event: Event) -> str:
 def _print(console: Console, event: Event, *, as_json: bool) -> None:
     from reconciler.cli.ages import age
     from reconciler.cli.layout import hang, width_of
+    from reconciler.web.verdict import shorten_ids
 
     if as_json:
         print(json.dumps(as_value(event), default=str), flush=True)
@@ -109,7 +110,7 @@ def _print(console: Console, event: Event, *, as_json: bool) -> None:
     reason = f"{event.reason:<18}"
     if width is not None and width < ROOMY:  # what matters least goes first: type and columns
         head, reason = f"{at}  ", event.reason
-    said = event.message.removeprefix(f"{event.object} ")
+    said = shorten_ids(event.message.removeprefix(f"{event.object} "))
     text = f"{reason}  {event.object}  {said}{times}"
     for line in hang(head, text, width):
         console.print(line, markup=False, soft_wrap=True, style=style)

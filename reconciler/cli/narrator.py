@@ -23,6 +23,7 @@ from reconciler.cli.repetition import CAUSE, without_repetition
 from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
 from reconciler.engine.outage import OUTAGE
 from reconciler.engine.record import Phase
+from reconciler.web.verdict import shorten_ids
 
 if TYPE_CHECKING:
     from reconciler.api.reasons import Cause
@@ -40,6 +41,9 @@ ROLLOUTS = 1.0  # seconds between looks at rollouts
 SHARE = 20.0  # a look at rollouts is made after this many times the seconds that the last one took
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 _SIZE = re.compile(r"[\d.]+ (?:B|[KMG]iB)\b")
+
+
+_NUMBERS = re.compile(r"\d+:\d+(:\d+)?( [AP]M)?")
 
 
 def _still(message: str) -> str:
@@ -298,13 +302,15 @@ class Narrator:
             self.console.print(line, markup=False)
 
     def _news(self, key: ObjectKey, message: str, style: str) -> None:
-        if self._said.get(key) != message:
+        # The time in Azure's words about a container that starts again and again is no news.
+        if _NUMBERS.sub("#", self._said.get(key, "")) != _NUMBERS.sub("#", message):
             self._said[key] = message
             self._line(key, message, style)
 
     def _line(self, key: object, message: str, style: str, *, again: bool = False) -> None:
         """`again` is whether it is told in full although it was told before."""
         clock = time.strftime("%H:%M:%S")
+        message = shorten_ids(message)
         shown = message if again else without_repetition(message, self._told)
         if style == "red":
             self._told.append(message[:CAUSE])

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from reconciler.api.conditions import Condition, ConditionType, Status, advice
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import AZURE, Cause, Reason
+from reconciler.web.azure_words import plain
 
 OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
 EVENTS = "last events: "
@@ -59,6 +60,7 @@ class PlainCause(NamedTuple):
 
 
 Conditions = Mapping[ConditionType, Condition]
+AGAIN = ": Moorage tries again by itself"
 
 
 def sync_of(conditions: Conditions) -> Axis:
@@ -111,6 +113,8 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
         message, lines = split_lines(condition.message)
         why = told_by(reason, message)
         remedy = remedy_of(why)
+        if why != reason and remedy:  # what was rolled back is held until the document changes
+            remedy = f"{remedy.removesuffix(AGAIN)}; then change the spec and save to try again"
         cause = PlainCause(
             str(reason),
             without_remedy(message, why),
@@ -164,6 +168,7 @@ def told_by(reason: Cause | str, message: str) -> Cause | str:
 
 def split_lines(message: str) -> tuple[str, tuple[str, ...]]:
     """A message without the lines of a log in it, and these lines."""
+    message = plain(message)
     for begin in (OUTPUT, EVENTS):
         head, found, rest = message.partition(begin)
         if found:

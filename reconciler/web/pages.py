@@ -16,6 +16,7 @@ from markupsafe import Markup
 from reconciler.api.printable import clean
 from reconciler.engine.store import Store
 from reconciler.web.axes import Tone
+from reconciler.web.azure_words import plain
 from reconciler.web.decisions import Decisions, WriteToken
 from reconciler.web.effects import Effect, approval_effects, digest_of, rollback_effects
 from reconciler.web.generations import Generation
@@ -224,6 +225,7 @@ def _templates() -> jinja2.Environment:
         finalize=_printable,
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
+    found.filters.update(plain=plain)
     found.filters.update(wait=wait, clock=clock)
     found.globals.update(anchor=anchor, address=_address)
     return found

@@ -12,6 +12,7 @@ from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
 from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of, told_by
+from reconciler.web.azure_words import plain
 
 SHORT = 4  # hexadecimal digits of a digest in a sentence
 FEW = 3  # adapters that are named one by one
@@ -146,8 +147,8 @@ def _because(axis: Axis) -> str:
 
 
 def shorten_ids(text: str) -> str:
-    """The text with ARM ids as people name resources."""
-    return _ID.sub(_short, text)
+    """The text with ARM ids as people name resources, and refusals without Azure's wrapping."""
+    return _ID.sub(_short, plain(text))
 
 
 def _short(found: re.Match[str]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
-from reconciler.web.axes import split_lines
+from reconciler.web.axes import PlainCause, split_lines
 
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_BELOW = re.compile(r"[^.]* (?:is|are) below(?:\.|$)")  # which only stand below a cause
 _CODE = re.compile(r"`([^`]*)`")
 
 
@@ -54,9 +56,15 @@ def clock(when: datetime | float | str | None) -> str:
     return f"{utc.day} {utc:%b %H:%M} UTC"
 
 
-def brief(message: str) -> str:
-    """A message without the lines of a log, which stand with the cause."""
-    return split_lines(message)[0]
+def brief(message: str, causes: Sequence[PlainCause] = ()) -> str:
+    """A message without the lines of a log, which stand with the cause; of one of the `causes`,
+    which stand above, only that.
+    """
+    text, lines = split_lines(message)
+    told = (cause for cause in causes if cause.message and cause.message in text)
+    if cause := next(told, None):
+        return f"{cause.reason}, as above"
+    return _BELOW.sub("", text) if lines else text
 
 
 def prose(text: str) -> Markup:
