@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 
 from tests.local_azure.conftest import LocalAzure
+from tests.login import login_form
 
 VERSION = "2024-03-01"
 GROUP = "rg-bench"
@@ -155,11 +156,6 @@ def signed(
 
 
 async def _token(azure: LocalAzure, session: aiohttp.ClientSession) -> str:
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": azure.facts["clientId"],
-        "client_secret": azure.facts["clientSecret"],
-        "scope": f"{azure.endpoint}/.default",
-    }
+    form = login_form(azure.facts, azure.endpoint)
     async with session.post(f"/{azure.facts['tenantId']}/oauth2/v2.0/token", data=form) as answer:
         return str((await answer.json())["access_token"])

@@ -70,9 +70,7 @@ def test_an_approval_that_cannot_be_written_is_not_given(path, capsys, monkeypat
 @pytest.mark.e2e
 def test_down_goes_on_without_the_file(tmp_path):
     """It deletes by Azure's own tags, and says that it works from memory."""
-    stage = Stage(tmp_path)
-    try:
-        stage.start_azure()
+    with Stage(tmp_path) as stage:
         stage.save(environment("dev"))
         stage.once()
         for file in (stage.state / "daemon" / "local").glob("state.db*"):
@@ -82,5 +80,3 @@ def test_down_goes_on_without_the_file(tmp_path):
         assert "state.db cannot be used" in done.stderr
         assert "goes on from memory" in done.stderr
         assert "ManagedEnvironment/dev  deleted" in done.stdout
-    finally:
-        stage.close()

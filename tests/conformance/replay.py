@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tests.login import login_form
+
 from . import fields, redacted, scope, seeds
 from .fields import Field
 from .names import LRO, Names
@@ -304,12 +306,7 @@ class Replay:
             )
 
     async def _login(self) -> str:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self._facts["clientId"],
-            "client_secret": self._facts["clientSecret"],
-            "scope": "https://management.azure.com/.default",
-        }
+        form = login_form(self._facts, "https://management.azure.com")
         async with self._session.post(
             f"{self._facts['authority']}/{self._facts['tenantId']}/oauth2/v2.0/token", data=form
         ) as answer:

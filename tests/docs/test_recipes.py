@@ -25,15 +25,11 @@ def blocks(page, language):
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("recipes"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("recipes")) as stage:
         stage.code("web")
         stage.save(service("web"))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 @pytest.mark.parametrize("page", PAGES)

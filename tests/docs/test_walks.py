@@ -31,15 +31,11 @@ GROUP = "rg-walks"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("walks"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("walks")) as stage:
         stage.code("web")
         stage.save(environment(resourceGroup=GROUP), service("web"))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 class Receiver(BaseHTTPRequestHandler):

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.e2e.ground import ROOT, Ground
 from tests.forked_commands import COMMANDS, Command
@@ -93,7 +93,9 @@ def environment(name: str = "default", **spec: Any) -> dict[str, Any]:
 
 
 class Stage(Ground):
-    """Everything below `root`; `azure_options` are given to the local Azure's first start."""
+    """Everything below `root`; `azure_options` are given to the local Azure's first start. In
+    a `with` statement it is started, and ended with all its processes.
+    """
 
     def __init__(self, root: Path, *azure_options: str) -> None:
         super().__init__(root / "state", *azure_options)
@@ -107,6 +109,17 @@ class Stage(Ground):
         self.started: list[Command] = []
         self.specs: dict[tuple[str, str], Any] = {}  # as they were saved last
         self.saved = 0.0
+
+    def __enter__(self) -> Self:
+        try:
+            self.start_azure()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def code(self, name: str, version: str = "one") -> None:
         """Write the service's code, atomically, as a careful editor does."""

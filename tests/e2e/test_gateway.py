@@ -19,6 +19,7 @@ from tests import tiny_model
 from tests.benchmarks.models import images
 from tests.e2e.inside import inside
 from tests.e2e.stage import Stage, environment
+from tests.login import login_form
 
 PHI = {
     "apiVersion": "moorage.dev/v1alpha1",
@@ -37,13 +38,9 @@ PHI = {
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     root = tmp_path_factory.mktemp("gateway")
-    stage = Stage(root, "--images", str(images(root / "image")))
     tiny_model.make_model(root / "model")
-    try:
-        stage.start_azure()
+    with Stage(root, "--images", str(images(root / "image"))) as stage:
         yield stage
-    finally:
-        stage.close()
 
 
 def client_of(stage, key, endpoint):
@@ -60,12 +57,7 @@ def client_of(stage, key, endpoint):
 def token_of(stage, audience):
     """A token of the local Azure's login, as the client of an application gets it."""
     facts = stage.facts
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": facts["clientId"],
-        "client_secret": facts["clientSecret"],
-        "scope": f"{audience}/.default",
-    }
+    form = login_form(facts, audience)
     url = f"{facts['authority']}/{facts['tenantId']}/oauth2/v2.0/token"
     trust = ssl.create_default_context(cafile=stage.ca)
     with urllib.request.urlopen(

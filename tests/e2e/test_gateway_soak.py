@@ -117,13 +117,9 @@ def processes(stage, app, word):
 
 @pytest.fixture
 def stage(tmp_path):
-    stage = Stage(tmp_path, "--images", str(images(tmp_path / "image")))
     tiny_model.make_model(tmp_path / "model")
-    try:
-        stage.start_azure()
+    with Stage(tmp_path, "--images", str(images(tmp_path / "image"))) as stage:
         yield stage
-    finally:
-        stage.close()
 
 
 async def test_ten_thousand_requests_through_every_disturbance(stage):

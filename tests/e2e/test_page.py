@@ -13,10 +13,8 @@ from tests.e2e.stage import Stage, environment, service
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("page"))
-    stage.start_azure()
-    yield stage
-    stage.close()
+    with Stage(tmp_path_factory.mktemp("page")) as stage:
+        yield stage
 
 
 def _get(address, path="/"):

@@ -13,13 +13,9 @@ from tests.e2e.stage import Stage
 
 @pytest.fixture
 def stage(tmp_path):
-    stage = Stage(tmp_path, "--images", str(images(tmp_path / "image")))
     tiny_model.build(tmp_path, ("red", "green"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path, "--images", str(images(tmp_path / "image"))) as stage:
         yield stage
-    finally:
-        stage.close()
 
 
 def document(*names, variable="one"):

@@ -7,6 +7,8 @@ from base64 import urlsafe_b64decode
 import aiohttp
 from azure.core.rest import HttpRequest
 
+from tests.login import login_form
+
 VERSIONS = {"Microsoft.KeyVault": "2023-07-01", "Microsoft.ManagedIdentity": "2023-01-31"}
 
 
@@ -39,12 +41,7 @@ async def make_vault(azure, facts, group, name, *readers):
 
 async def token(facts):
     """A token for the data plane."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": facts["clientId"],
-        "client_secret": facts["clientSecret"],
-        "scope": "https://vault.azure.net/.default",
-    }
+    form = login_form(facts, "https://vault.azure.net")
     _, found, _ = await ask(facts, "POST", f"/{facts['tenantId']}/oauth2/v2.0/token", data=form)
     return found["access_token"]
 

@@ -62,14 +62,10 @@ def classes(base=Edge):
 
 @pytest.fixture
 def stage(tmp_path):
-    stage = Stage(tmp_path)
-    try:
-        stage.start_azure()
+    with Stage(tmp_path) as stage:
         stage.save(environment("dev"))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 async def until(met, seconds=60):

@@ -32,14 +32,10 @@ APP = ObjectKey("ContainerApp", "models")
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("catalogue"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("catalogue")) as stage:
         stage.save(environment("dev"))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 class Bench:

@@ -24,15 +24,11 @@ MOST = AT_ONCE * 1.1 + 1  # a resync may come a tenth early
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("calls"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("calls")) as stage:
         stage.code("web")
         stage.save(environment("dev"))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 class Services:

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest_asyncio
 
+from tests.login import login_form
+
 
 class Caller:
     """ARM requests by hand in one resource group: `ask` gives status, headers and JSON."""
@@ -61,12 +63,7 @@ class Caller:
 async def token_for(http, azure, audience):
     """A token of the one client."""
     facts = azure.facts
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": facts["clientId"],
-        "client_secret": facts["clientSecret"],
-        "scope": f"{audience}/.default",
-    }
+    form = login_form(facts, audience)
     async with http.post(f"/{facts['tenantId']}/oauth2/v2.0/token", data=form) as answer:
         return (await answer.json())["access_token"]
 

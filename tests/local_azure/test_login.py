@@ -8,15 +8,12 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import ClientSecretCredential as BlockingCredential
 from azure.identity.aio import ClientSecretCredential
 
+from tests.login import login_form
+
 
 def token_form(azure, **changes):
     facts = azure.facts
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": facts["clientId"],
-        "client_secret": facts["clientSecret"],
-        "scope": f"{azure.endpoint}/.default",
-    }
+    form = login_form(facts, azure.endpoint)
     return {**form, **changes}
 
 

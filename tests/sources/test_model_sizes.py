@@ -25,15 +25,11 @@ DOCUMENT = {
 @pytest.fixture
 def running(tmp_path):
     """An Environment with its share, which is empty."""
-    stage = Stage(tmp_path)
-    try:
-        stage.start_azure()
+    with Stage(tmp_path) as stage:
         stage.save(environment("dev"))
         stage.once()
         stage.save(environment("dev"), DOCUMENT)
         yield stage
-    finally:
-        stage.close()
 
 
 def started(stage):

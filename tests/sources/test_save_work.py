@@ -91,12 +91,8 @@ async def test_a_save_does_its_own_work_alone(tmp_path, monkeypatch):
     """
     monkeypatch.setattr(asyncio, "to_thread", inline)  # so that the profile sees it
     monkeypatch.setattr(path_stamps, "YOUNG_NS", 0)  # all files are seconds old
-    stage = Stage(tmp_path)
-    try:
-        stage.start_azure()
+    with Stage(tmp_path) as stage:
         few, many = [await work_of_a_save(stage, size) for size in SIZES]
-    finally:
-        stage.close()
     assert few[0].keys() == WORK.keys() - {"calls to Azure"}  # each was seen, where it is now
     assert many[0] == few[0]
     assert (many[1] - few[1]) / (SIZES[1] - SIZES[0]) < LOOK

@@ -40,17 +40,13 @@ def service(name, where, source=STYLE):
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
     """Two Environments with a share each, and no service yet."""
-    stage = Stage(tmp_path_factory.mktemp("shares"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("shares")) as stage:
         make_model(stage.root / "model")
         for word in ("red", "green"):
             make_adapter(stage.root / word, word, model=stage.root / "model")
         stage.save(*(environment(name) for name in ENVIRONMENTS))
         stage.once()
         yield stage
-    finally:
-        stage.close()
 
 
 @pytest.fixture

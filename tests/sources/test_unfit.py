@@ -22,13 +22,9 @@ TINY = DocumentRef("InferenceService", "tiny")
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("unfit"))
-    try:
-        stage.start_azure()
+    with Stage(tmp_path_factory.mktemp("unfit")) as stage:
         make_model(stage.root / "model")
         yield stage
-    finally:
-        stage.close()
 
 
 @pytest.fixture
