@@ -33,6 +33,8 @@ _SCORED = {
     f"{_APP}/managedenvironments/{{}}/usages": "managed environments",
     f"{_APP}/managedenvironments/{{}}/workloadprofilestates": "managed environments",
     f"{_APP}/managedenvironments/{{}}/storages": "environment storages",
+    f"{_APP}/managedenvironments/{{}}/daprcomponents": "Dapr components",
+    f"{_APP}/managedenvironments/{{}}/daprcomponents/{{}}/listsecrets": "Dapr components",
     f"{_APP}/locations/{{}}/availablemanagedenvironmentsworkloadprofiletypes": (
         "managed environments"
     ),

@@ -71,6 +71,18 @@ BAD = [
     ),
     (
         "phi",
+        change("configuration.ingress.ipSecurityRestrictions", [{"name": "a", "action": "Allow"}]),
+        "ContainerAppInvalidIpSecurityRestriction",
+        "a restriction of no address",
+    ),
+    (
+        "phi",
+        change("template.containers.0.probes", [{"type": "Liveness", "httpGet": {"path": "/"}}]),
+        "ContainerAppProbeInvalid",
+        "a probe without a port",
+    ),
+    (
+        "phi",
         change("template.revisionSuffix", "x" * 60),
         "ContainerAppInvalidRevisionName",
         "54 characters in all",

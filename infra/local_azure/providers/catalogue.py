@@ -18,7 +18,9 @@ from . import (
     workspace,
 )
 from .app import (
+    auth_config,
     container_app,
+    dapr_component,
     environment_storage,
     execution,
     job,
@@ -45,9 +47,11 @@ TYPES: tuple[type[Provider], ...] = (
     file_share.FileShares,
     managed_environment.ManagedEnvironments,
     environment_storage.EnvironmentStorages,
+    dapr_component.DaprComponents,
     workload_profiles.LocationUsages,
     container_app.ContainerApps,
     revision.Revisions,
+    auth_config.AuthConfigs,
     job.Jobs,
     execution.JobExecutions,
     deployment.Deployments,

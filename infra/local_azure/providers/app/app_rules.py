@@ -223,6 +223,8 @@ def _probe(probe: Body) -> None:
         raise bad_request(
             "ContainerAppProbeInvalid", f"The {kind} probe must have httpGet or tcpSocket."
         )
+    if (probe.get("httpGet") or probe["tcpSocket"]).get("port") is None:
+        raise bad_request("ContainerAppProbeInvalid", f"The {kind} probe must have a port.")
     limits = {
         "FailureThreshold": (1, _PROBE_LIMITS[kind]),
         "PeriodSeconds": (1, 240),
@@ -373,3 +375,9 @@ def _ingress(ingress: Body | None) -> None:
             "ContainerAppInvalidIngressTransport",
             f"The ingress transport '{ingress['transport']}' is invalid.",
         )
+    for each in (ingress or {}).get("ipSecurityRestrictions") or ():
+        if not all(each.get(name) for name in ("name", "action", "ipAddressRange")):
+            raise bad_request(
+                "ContainerAppInvalidIpSecurityRestriction",
+                "An IP security restriction must have a name, an action and an ipAddressRange.",
+            )

@@ -215,8 +215,8 @@ def _configuration(configuration: Body) -> None:
             name = rule.get("name") or ""
             text = f"The scale rule '{name}' is invalid: it must have a name and a type."
             raise bad_request("ContainerAppsJobInvalidScaleRule", text)
-    if trigger == "Schedule":
-        _cron(str(chosen["cronExpression"] or ""))
+    if schedule := configuration["scheduleTriggerConfig"]:  # also beside another trigger
+        _cron(str(schedule["cronExpression"] or ""))
 
 
 def _cron(expression: str) -> None:

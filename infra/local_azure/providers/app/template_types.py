@@ -36,9 +36,9 @@ _CONTAINER: Any = {
 _AUTH: Any = [{"secretRef": TEXT, "triggerParameter": TEXT}]
 _RULE: Any = {
     "name": TEXT,
-    "http": {"metadata": {"*": ANY}, "auth": _AUTH},
-    "tcp": {"metadata": {"*": ANY}, "auth": _AUTH},
-    "custom": {"type": TEXT, "metadata": {"*": ANY}, "auth": _AUTH},
+    "http": {"metadata": {"*": TEXT}, "auth": _AUTH},
+    "tcp": {"metadata": {"*": TEXT}, "auth": _AUTH},
+    "custom": {"type": TEXT, "metadata": {"*": TEXT}, "auth": _AUTH},
     "azureQueue": {"*": ANY},
 }
 TEMPLATE: Any = {
