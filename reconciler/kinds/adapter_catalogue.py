@@ -77,6 +77,10 @@ class AdapterCatalogue(FolderOnShare):
         no_gateway = spec.gateway is not None and GATEWAY_KEY not in hashes
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
+        if unproven:
+            # Read so that a replica which loads it wakes this object, before a single run can end:
+            # new replicas wait for an adapter only once the catalogue says that it was good.
+            facts.part(ObjectKey(Kind.APP, spec.service), AppOutputs, _loaded_in)
         held, faults = _held_because(spec, wanted, back), _faults(spec, back)
         changes = changes_of(current, wanted)
         if current is not None:
@@ -193,6 +197,14 @@ def _held(catalogue: Catalogue | None, name: str) -> Held | None:
         next((adapter.held for adapter in catalogue.adapters if adapter.name == name), None)
         if catalogue
         else None
+    )
+
+
+def _loaded_in(app: AppOutputs) -> tuple[tuple[str, str], ...]:
+    """The versions that replicas serve."""
+    rows = (each for replica in app.replicas for each in replica.adapters)
+    return tuple(
+        sorted({(each.name, each.digest or "") for each in rows if each.state == "Loaded"})
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reconciler.api.outputs import AppOutputs, TrialOutputs
+from reconciler.api.outputs import AppOutputs, ReplicaRow, TrialOutputs
 from reconciler.api.resources import (
     AdapterReturn,
     CatalogueAdapter,
@@ -18,7 +18,8 @@ from reconciler.api.resources import (
 from reconciler.arm import files
 from reconciler.composition.environment import share_of
 from reconciler.daemon import Daemon
-from reconciler.engine.external import Desired, DocumentRef, ObjectKey
+from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Observation
+from reconciler.engine.facts import FactBook, View
 from reconciler.engine.store import MEMORY, Store
 from reconciler.settings import Settings
 from serving.catalogue import AdapterReport, CanaryReport, ReplicaReport
@@ -250,6 +251,26 @@ async def test_a_required_adapter_that_a_replica_has_loaded_is_known_to_have_bee
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].wasGood"]
     assert (seen.outputs.adapters[0].last_good, seen.poll_after) == (ONE[0], None)
+
+
+async def test_a_replica_that_loads_a_required_adapter_outdates_the_last_look(bench):
+    """A single run ends when nothing is outdated, so not before the catalogue says that it was
+    good. Other news of the replica is none for the catalogue.
+    """
+    bench.want(adapters=(CatalogueAdapter("red", *ONE, True, "./one"),))
+    app, book = ObjectKey("ContainerApp", bench.item.key.name), FactBook(lambda _: {})
+    view, boots = View(book, bench.item.key), ReplicaRow("a", "r", ready=False, restarts=0)
+
+    def see(row):
+        book.see(app, Observation(exists=True, outputs=AppOutputs(replicas=(row,))))
+        return book.outdated(app)
+
+    see(boots)
+    await bench.kind.observe(bench.item, view)
+    book.keep(view)
+    assert see(replace(boots, ready=True)) == set()
+    loaded = AdapterReport(name="red", digest=ONE[0], desired=ONE[0], state="Loaded")
+    assert see(replace(boots, ready=True, adapters=(loaded,))) == {bench.item.key}
 
 
 async def test_earlier_adapters_serve_again_until_the_document_changes(bench):
