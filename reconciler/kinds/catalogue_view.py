@@ -38,9 +38,11 @@ def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ..
         for path in (*after, *(before.keys() - after.keys()))
         if path in changed or before.get(path) != after.get(path)
     ]
-    # The app holds the keys: a hash that differs follows from a rotation there.
+    # The app holds the keys: a hash that differs follows from a rotation there. That a version was
+    # good follows from what a replica reports.
+    told = {path for path in paths if path.endswith(".wasGood") and after.get(path)}
     return tuple(
-        Change(path, before.get(path), after.get(path), "hot", follows=path in changed)
+        Change(path, before.get(path), after.get(path), "hot", follows=path in changed | told)
         for path in paths
     )
 

@@ -248,6 +248,8 @@ async def test_a_required_adapter_that_a_replica_has_loaded_is_known_to_have_bee
     assert seen.poll_after
     assert seen.outputs.adapters[0].last_good is None
     await bench.report()
+    (news,) = (await bench.kind.observe(bench.item, bench.facts)).changes
+    assert news.follows, "nobody changed it behind Moorage's back"
     changed, seen = await bench.passes()
     assert changed == ["adapters[red].wasGood"]
     assert (seen.outputs.adapters[0].last_good, seen.poll_after) == (ONE[0], None)
