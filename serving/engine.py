@@ -264,8 +264,8 @@ class VllmEngine:
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
                 raise _refused(
-                    f"This service's maximum context length is {call.prompt_limit} tokens of"
-                    f" prompt; it has {tokens}."
+                    f"The maximum context length here is {call.prompt_limit} tokens of prompt;"
+                    f" this prompt has {tokens}."
                 )
             call.prompt_tokens += tokens
             return await self._admitted_request(
