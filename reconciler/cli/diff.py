@@ -81,6 +81,8 @@ def _of_bodies(kind: str, asked: Path, found: Path, *, as_json: bool) -> bool:
     from reconciler.engine.diff import compare
 
     rules = _rules_of(kind)
+    if str(asked) == str(found) == "-":
+        raise CommandError("Only one of --asked and --found can be the input.", Exit.INVALID)
     comparison = compare(_body(asked), _body(found), rules)
     if as_json:
         print_bare(_as_value(comparison))
@@ -201,7 +203,9 @@ def _body(path: Path) -> dict[str, Any]:
         if len(data) > _LONGEST:
             raise CommandError(f"{path} is longer than {_LONGEST >> 20} MiB.", Exit.INVALID)
         return body_of(data.decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise CommandError(f"{path} is no UTF-8 text.", Exit.INVALID) from None
+    except OSError as error:
         raise CommandError(f"{path} cannot be read: {words(error)}", Exit.INVALID) from None
     except BodyError as error:
         raise CommandError(f"{path}:{error}", Exit.INVALID) from None
