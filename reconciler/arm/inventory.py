@@ -154,17 +154,16 @@ class Inventory:
 
     def is_new(self, resource_id: str) -> bool:
         """Whether we created it a moment ago."""
-        made = self._made.get(_normal(resource_id))
-        return made is not None and self._clock() - made.at <= NEW
+        return self._just_made(_normal(resource_id)) is not None
+
+    def _just_made(self, id_: str) -> _Creation | None:
+        made = self._made.get(id_)
+        return made if made is not None and self._clock() - made.at <= NEW else None
 
     def holds_none(self, what: Listed, scope: str) -> bool:
         """Whether we created `scope` a moment ago and have put none of `what` into it since."""
-        made, below = self._made.get(_normal(scope)), _normal(f"{scope}/{what.listing.path}")
-        return (
-            made is not None
-            and self.is_new(scope)
-            and not any(_within(id_, below) for id_ in made.written)
-        )
+        made, below = self._just_made(_normal(scope)), _normal(f"{scope}/{what.listing.path}")
+        return made is not None and not any(_within(id_, below) for id_ in made.written)
 
     def _forget(self, changed: str) -> None:
         """What lists and writes said of a resource and of all below it."""
@@ -193,9 +192,9 @@ class Inventory:
         return any(
             _within(id_, one)
             and "/providers/" in one
-            and self._clock() - made.at <= NEW
+            and (made := self._just_made(one)) is not None
             and not any(_within(id_, written) for written in made.written)
-            for one, made in self._made.items()
+            for one in self._made
             if id_ != one
         )
 
