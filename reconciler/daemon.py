@@ -80,7 +80,7 @@ class Daemon:
         self.checkout, self.git_every = checkout, git_every
         self.receiver = receiver
         self.source = DocumentSource(files, cache, checkout.current if checkout else None)
-        self.files = FileSource(files, self.source.stats)
+        self.files = FileSource(files, self.source.stats, doubt=self.source.doubt)
         self.remote = RemoteSources(cache, settings.hf_endpoint, settings.hf_token)
         opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
         self.documents = documents or set_of(files, settings.owner, sets.last(opened))

@@ -78,6 +78,7 @@ class DocumentSource:
         self._trees: dict[Path, tuple[Hashable, Tree]] = {}
         self._converted = ConvertedAdapters(cache, self.stats)
         self._read: dict[Path, ReadFile] = {}
+        self._doubted = False
         self._spare: TemporaryDirectory[str] | None = None
 
     async def read(self, fetch: Fetch) -> Snapshot:
@@ -89,7 +90,15 @@ class DocumentSource:
         manifest = await asyncio.to_thread(self._load)
         return await asyncio.to_thread(self._digest, manifest, await fetch(manifest.documents))
 
+    def doubt(self) -> None:
+        """Read the content of all documents at the next reading, whatever their stamps say."""
+        self._doubted = True
+
     def _load(self) -> Manifest:
+        if self._doubted:
+            self._doubted = False
+            for file, known in self._read.items():
+                self._read[file] = replace(known, stamp=None)
         if self._within is None:
             return load(self.files, self._read)
         # Resolved once, so that all files are of one commit: the link to it may move meanwhile.

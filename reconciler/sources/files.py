@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from reconciler.api.stat_cache import StatCache
@@ -31,7 +31,7 @@ class FileSource:
 
     `quiet` is how many seconds a path must rest after its last event, `reread` how often everything
     is looked at without one (network mounts have none). `cache` keeps large folders from being read
-    again.
+    again. `doubt` is called when everything is read without regard to stamps.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class FileSource:
         *,
         quiet: float = 0.2,
         reread: float = 30.0,
+        doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self._contents: Contents = {}
         self._manifests: dict[Path, Root] = {
@@ -48,7 +49,7 @@ class FileSource:
         }
         self._folders: dict[Path, Root] = {}
         self._cache = cache
-        self._quiet, self._reread = quiet, reread
+        self._quiet, self._reread, self._doubt = quiet, reread, doubt
         self._prints: dict[Path, str] = {}
         # Of each path, the first and the last event since it was last looked at.
         self._touched: dict[Path, tuple[float, float]] = {}
@@ -104,6 +105,7 @@ class FileSource:
                 if _now() >= last_reread + self._reread:
                     last_reread = _now()
                     self._contents.clear()  # a network mount may show old stamps until it is read
+                    self._doubt()
                     self._touch_all(waited=True)
                     self._directories.replan()
                 if not stop.is_set() and (changed := await self._changed()):

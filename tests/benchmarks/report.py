@@ -161,6 +161,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str | float | int]]) 
 def _text(cell: str | float) -> str:
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, float) and math.isinf(cell):
+        return "none"
     if isinstance(cell, int) or cell == int(cell):
         return f"{int(cell):,}"
     return f"{cell:.{3 if abs(cell) < 1 else 2 if abs(cell) < 10 else 1}f}"
