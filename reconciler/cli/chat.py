@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,6 +83,20 @@ def _canaries(settings: Settings, service: str) -> frozenset[str]:
     )
 
 
+def _reachable(service: str, app: Mapping[str, Any]) -> str:
+    """The name at which this machine reaches the app."""
+    ingress = (app["properties"].get("configuration") or {}).get("ingress") or {}
+    if not ingress.get("fqdn"):
+        raise CommandError(f"Service {service} has no endpoint.")
+    if not ingress.get("external"):
+        raise CommandError(
+            f"Service {service} takes requests from its own managed environment alone, and this"
+            " page runs outside of it. Set ingress.external: true, or use a client with the"
+            " environment's gateway (`moorage client GATEWAY`)."
+        )
+    return str(ingress["fqdn"])
+
+
 async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.chat.endpoint import Endpoint
@@ -94,9 +109,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
 
     async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
-        fqdn = ((app["properties"].get("configuration") or {}).get("ingress") or {}).get("fqdn")
-        if not fqdn:
-            raise CommandError(f"Service {service} has no endpoint.")
+        fqdn = _reachable(service, app)
         try:
             key = await read_key(arm, service, name)
         except CommandError as error:
