@@ -143,6 +143,18 @@ def _ordered(rows: Sequence[Sequence[str]], edges: Edges) -> list[list[str]]:
     return ordered
 
 
+def _wrapped(row: Sequence[str]) -> list[Sequence[str]]:
+    """The row, or halves of it where it is wider than the panel."""
+    if sum(_width(room) + GAP for room in row) <= WIDTH - 3 * MARGIN or len(row) == 1:
+        return [row]
+    half = (len(row) + 1) // 2
+    return [*_wrapped(row[:half]), *_wrapped(row[half:])]
+
+
+def _width(room: str) -> float:
+    return len(room) * LETTER + 2 * PADDING
+
+
 def _panel(
     title: str,
     rows: Sequence[Sequence[str]],
@@ -152,8 +164,9 @@ def _panel(
 ) -> tuple[list[str], float]:
     """One package's frame and where the next begins."""
     boxes: dict[str, Box] = {}
+    rows = [part for row in rows for part in _wrapped(row)]
     for number, row in enumerate(rows):
-        widths = [len(room) * LETTER + 2 * PADDING for room in row]
+        widths = [_width(room) for room in row]
         gap = max(GAP, min(70, (WIDTH - 4 * MARGIN - sum(widths)) / (len(row) + 1)))
         x = (WIDTH - sum(widths) - gap * (len(row) - 1)) / 2
         for room, width in zip(row, widths, strict=True):
