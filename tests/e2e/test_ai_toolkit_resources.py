@@ -349,7 +349,7 @@ def test_the_app_that_the_configuration_names_is_taken_over(tuned):
     tuned.moorage(
         "import",
         "own",
-        "-o",
+        "--out",
         str(file),
         "--force",
         "--engine",

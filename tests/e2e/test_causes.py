@@ -68,7 +68,7 @@ CAUSES = {
             " UNAUTHORIZED: authentication required'.",
         },
         "RegistryDenied",
-        "must let the app in",
+        "the right to pull at the registry",
     ),
     "image not found": (
         {

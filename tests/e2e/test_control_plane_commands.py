@@ -147,7 +147,7 @@ def test_one_for_an_image_that_no_registry_has(done):
     done.code("broken")
     done.save(service("web"), service("broken", engine={"image": "nobody/nothing:1"}))
     ended = done.once("--timeout", "60", code=1)
-    assert "image' is invalid with details" in ended.stdout, ended.stdout
+    assert 'template.containers.app.image: "nobody/nothing:1"' in ended.stdout, ended.stdout
     conditions = conditions_of(done, "broken")
     assert conditions["Synced"]["reason"] == "ImageNotFound"
     assert conditions["Stalled"]["status"] == "True"

@@ -54,5 +54,5 @@ def test_what_is_no_generation_is_refused(history):
     history.save(document("red"))
     history.once("-y")
     assert "moorage history" in history.moorage("rollback", "web", "--to", "99", code=2).stderr
-    assert "No service" in history.moorage("rollback", "nobody", code=1).stderr
-    assert "No service" in history.moorage("history", "nobody", code=1).stderr
+    assert "There is no service 'nobody'" in history.moorage("rollback", "nobody", code=1).stderr
+    assert "There is no service 'nobody'" in history.moorage("history", "nobody", code=1).stderr

@@ -128,7 +128,11 @@ async def test_a_night_is_understood_in_the_morning():
         ):
             assert words in page
         await tab.click("a", "ContainerApp/service-003")
-        await tab.sees("Unready", ":target .chip")
+        await tab.sees("Unready", ".aimed .chip")
+        await tab.run("window.before = document.querySelector('main').firstElementChild")
+        world.service("service-004", "starts")
+        await tab.until("!window.before.isConnected")
+        await tab.sees("Unready", ".aimed .chip")
 
 
 async def test_it_updates_by_itself_and_keeps_what_a_person_does():

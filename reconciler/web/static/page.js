@@ -17,6 +17,12 @@
   const busy = () => main().querySelector("form[method=post]") || !getSelection().isCollapsed
     || main().contains(document.activeElement?.closest("form"));
 
+  // New content loses the mark of the part that the address names.
+  function aim() {
+    main().querySelector(".aimed")?.classList.remove("aimed");
+    document.getElementById(decodeURIComponent(location.hash.slice(1)))?.classList.add("aimed");
+  }
+
   async function refresh() {
     if (busy()) return void (due = setTimeout(refresh, 2000));
     let text;
@@ -40,6 +46,7 @@
     const head = document.querySelector("header"), other = page.querySelector("header");
     if (head.innerHTML !== other.innerHTML) head.replaceChildren(...other.childNodes);
     document.title = page.title;
+    aim();
     copies();
   }
 
@@ -75,6 +82,7 @@
 
   document.addEventListener("visibilitychange", follow);
   addEventListener("online", follow);
+  addEventListener("hashchange", aim);
   // Ages grow; and after a sleep of the machine a stream may be dead without an error.
   setInterval(() => document.hidden || refresh(), 30000);
   copies();
