@@ -74,6 +74,7 @@ class Page:
             outputs = [seen, head, closed, notice, wake, opened, model, *sides, length, other]
             outputs.append(picture)
             timer = gr.Timer(EVERY)
+            page.load(js=parts.TAKE)
             page.load(kept, saved, history, show_progress="hidden")
             page.unload(self._left)
             page.load(self._open, seen, outputs, show_progress="hidden")

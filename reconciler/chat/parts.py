@@ -36,16 +36,34 @@ class Choices(NamedTuple):
         return self.temperature, self.top_p, self.length
 
 
-def sent(box: str) -> str:
-    """JavaScript that empties the box whose text an event sends. The answer of the server may take
-    a while; by then the next message may stand in the box, which that answer must not touch.
-    """
-    return f"""(text, ...rest) => {{
-        const box = document.querySelector("#{box} textarea");
+# Takes what stands in a box at the moment of Enter or of the button, and empties the box. Gradio
+# reads the box later, and by then the next message may stand in it.
+TAKE = """() => {
+    if (window.taken) return;
+    window.taken = {ask: [], prompt: []};
+    const take = name => {
+        const box = document.querySelector(`#${name} textarea`);
+        window.taken[name].push(box.value);
         box.value = "";
-        box.dispatchEvent(new Event("input", {{bubbles: true}}));
-        return [text, ...rest];
-    }}"""
+        box.dispatchEvent(new Event("input", {bubbles: true}));
+    };
+    document.addEventListener("keypress", event => {
+        const name = event.target.closest("#ask, #prompt")?.id;
+        if (!name || event.key !== "Enter" || event.shiftKey) return;
+        event.preventDefault();
+        take(name);
+    }, true);
+    const boxes = {send: "ask", both: "prompt"};
+    document.addEventListener("click", event => {
+        const button = event.target.closest("#send, #both");
+        if (button) take(boxes[button.id]);
+    }, true);
+}"""
+
+
+def sent(box: str) -> str:
+    """JavaScript that gives an event the text that `TAKE` took for it from the box."""
+    return f"(text, ...rest) => [window.taken?.{box}.shift() ?? text, ...rest]"
 
 
 def conversation() -> Conversation:

@@ -264,7 +264,7 @@ def _until_asleep(walk):
 def test_all_of_it_is_taken_away(walk):
     """`down` leaves the storage, and nothing that is billed by the hour."""
     walk.section("Remove it")
-    assert "There is no service" in walk.type("moorage key my-project", code=1)
+    assert "No service 'my-project' is known" in walk.type("moorage key my-project", code=1)
 
 
 @pytest.mark.slow
