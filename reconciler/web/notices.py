@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +22,10 @@ from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import Store
 from reconciler.web.service_view import app_of
 from reconciler.web.wording import read_time, stamp
+
+# Mattermost's @channel; what follows a letter or a digit, as in name@digest, calls nobody.
+_MENTION = re.compile(r"(?<![0-9A-Za-z])@(?=\w)")
+_LINK = re.compile(r"\](?=[(\[:])")  # Markdown's [name](address), [name][1] and [1]: address
 
 IDLE = 1800.0  # seconds that a replica may run without serving; a large model takes its time
 
@@ -99,12 +105,21 @@ def plain(notice: Notice) -> dict[str, Any]:
 
 
 def sentence(notice: Notice, target: str) -> str:
-    """The notice in a line, for a chat."""
+    """The notice in a line, as markup for a chat."""
     if notice.over:
         return f"{notice.document} on the {target}: no longer {notice.occasion}"
-    said = f": {notice.message}" if notice.message else ""
+    said = f": {as_markup(notice.message)}" if notice.message else ""
     todo = f" What to do: {notice.remedy}." if notice.remedy else ""
     return f"{notice.document} on the {target}: {notice.occasion}{said}.{todo}"
+
+
+def as_markup(text: str) -> str:
+    """`text` in a form that Slack, Mattermost and Teams show as it is: whoever can write an error
+    message could otherwise call a whole channel, or give a link another name.
+    """
+    line = " ".join(text.split("\n"))
+    escaped = html.escape(line, quote=False)  # Slack's <!channel>, <@U1> and <address|name>
+    return _LINK.sub("] ", _MENTION.sub("@ ", escaped))
 
 
 def told(store: Store) -> dict[str, Notice]:

@@ -3,17 +3,22 @@
 import base64
 import hashlib
 import hmac
+import html
 import json
+import re
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
+from reconciler.api.conditions import ConditionSet
 from reconciler.edges.notify import SETTLED, NoticeNotSentError, Notices
 from reconciler.notification import receiver_of
 from reconciler.settings import NotifySettings, SettingsError
-from reconciler.web.notices import IDLE, Occasion
+from reconciler.web.notices import IDLE, Occasion, as_markup
 from tests.web.worlds import NOW, World
 
 
@@ -236,3 +241,40 @@ async def test_a_damaged_memory_sends_again_rather_than_nothing(text):
     async with inbox() as box:
         await edge(world, box, on="Stalled").act()
         assert box.said == [("Stalled", "phi", "begun")]
+
+
+HOSTILE = [
+    "<!channel> look at <https://evil.example|the portal>",
+    "<@U024BE7LH> <!subteam^S1> &lt;!here&gt;",
+    "@here @channel (@all) @everyone _@all .@all",
+    "[your approval](https://evil.example) [a][1]\n[1]: https://evil.example ![x](http://evil)",
+]
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+async def test_an_error_message_calls_nobody_and_hides_no_address(message):
+    """A chat shows the message of a notice as it is; programs get it unchanged in `message`."""
+    world = World()
+    world.service("phi", "stalls")
+    (row,) = (row for row in world.store.documents() if row.ref.name == "phi")
+    said = [each.model_copy(update={"message": message}) for each in row.conditions]
+    world.store.put_conditions(row.ref, 1, ConditionSet(lambda: NOW, said))
+    async with inbox() as box:
+        await edge(world, box, on="Stalled").act()
+        ((_, body),) = box.taken
+    assert body["message"].endswith(message)
+    assert shown_as_text(body["text"])
+
+
+@given(st.text(alphabet="ab1._ \n@<>&|!()[]:#*`é") | st.text())
+def test_any_text_is_text_in_a_chat(text):
+    """Nothing in it is markup, and a reader gets the same characters, but for spaces."""
+    markup = as_markup(text)
+    assert shown_as_text(markup)
+    assert "".join(html.unescape(markup).split()) == "".join(text.split())
+
+
+def shown_as_text(markup):
+    """Whether neither Slack, which reads <…>, nor a reader of Markdown finds a mention or a link."""
+    bare = re.sub(r"&(amp|lt|gt);", "", markup)
+    return not re.search(r"[<>&\n]|(?<![0-9A-Za-z])@\w|\][(\[:]", bare)
