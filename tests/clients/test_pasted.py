@@ -5,6 +5,7 @@ certificate of its own CA, and Continue's own schema reads the settings for it.
 import asyncio
 import json
 import os
+import re
 import ssl
 import sys
 from dataclasses import replace
@@ -107,6 +108,20 @@ async def test_the_variables_are_what_the_openai_package_reads(service, tmp_path
     text = f'{FORMATS["env"][1](access)}\n"{sys.executable}" -c "{code}"'
     assert (await pasted(text, tmp_path)).strip() == "".join(WORDS)
     assert asked[0]["model"] == "support"
+
+
+async def test_the_lines_of_the_readme_get_an_answer(service, tmp_path):
+    """With what `moorage client SERVICE --for env` prints; the adapter is the one of `make up`."""
+    access, asked = service
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert "moorage client smol --for env" in block
+    command = tmp_path / "moorage"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{FORMATS['env'][1](access)}\nEND\n")
+    command.chmod(0o755)
+    path = f'PATH="{tmp_path}:{Path(sys.executable).parent}:$PATH"'
+    assert (await pasted(f"{path}\n{block}", tmp_path)).strip() == "".join(WORDS)
+    assert asked[0]["model"] == "pirate"
 
 
 @pytest.mark.slow

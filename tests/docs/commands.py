@@ -15,8 +15,18 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-Written from the commands' own help by `python -m tests.docs.commands`. `-h` and `--help` work everywhere; exit codes are in
-[status.md](status.md#exit-codes).
+Written from the commands' own help by `python -m tests.docs.commands`. `-h` and `--help` work everywhere. [Exit
+codes](status.md#exit-codes) are the same for all commands, and most print [JSON](status.md) with `-o json`.
+
+## Completion
+
+Commands, options and names of services complete at the Tab key:
+
+| shell | |
+|---|---|
+| bash | put `source <(moorage completion bash)` into `~/.bashrc` |
+| zsh | save the output of `moorage completion zsh` as `_moorage` in a folder of `fpath` |
+| fish | save the output of `moorage completion fish` as `~/.config/fish/completions/moorage.fish` |
 """
 
 
