@@ -29,7 +29,7 @@ from serving.catalogue import (
 )
 from serving.local_copy import AdapterError, LocalCopies
 from serving.preflight import check_adapter
-from serving.traffic import Traffic
+from serving.request.traffic import Traffic
 from serving.versions import Failure, LoraEngine, Route, Version, report
 
 Versions = dict[str, Version]  # by public name

@@ -14,9 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from serving import media, nan
 from serving.catalogue import AdapterReason, Expectation
-from serving.prefills import STEPS, Prefills
+from serving.patches import nan
 from serving.proof import (
     BASES,
     FLOOR,
@@ -30,7 +29,9 @@ from serving.proof import (
     judge,
     unmet,
 )
-from serving.traffic import Call, current_call
+from serving.request import media
+from serving.request.traffic import Call, current_call
+from serving.turns.prefills import STEPS, Prefills
 from serving.versions import Route, Version
 
 log = logging.getLogger("moorage.engine")

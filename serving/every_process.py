@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from serving import cpu_lora, cpu_steps, grammar_threads, nan, stages
+from serving.patches import cpu_lora, cpu_steps, grammar_threads, nan
 from serving.processes import die_with_parent
+from serving.start import stages
 
 
 def register() -> None:

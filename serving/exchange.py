@@ -15,17 +15,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from serving.answers import Answer, Message, Send, refuse, too_large, translated
-from serving.bodies import Incoming, Lane, RefusedError, answer_and_drop, read, refuse_by_size
 from serving.catalogue import Cors, Limits
-from serving.compilations import Compilations
-from serving.keys import Header, Key, Keys, Refusal
-from serving.limits import Bounds, Demand, judge
-from serving.preparations import Preparations
-from serving.relayed import is_stream, with_usage
-from serving.schemas import Grammar, compiles, large_grammar
-from serving.tracing import span
-from serving.traffic import Call, current_call
+from serving.request.answers import Answer, Message, Send, refuse, too_large, translated
+from serving.request.bodies import (
+    Incoming,
+    Lane,
+    RefusedError,
+    answer_and_drop,
+    read,
+    refuse_by_size,
+)
+from serving.request.keys import Header, Key, Keys, Refusal
+from serving.request.limits import Bounds, Demand, judge
+from serving.request.relayed import is_stream, with_usage
+from serving.request.schemas import Grammar, compiles, large_grammar
+from serving.request.traffic import Call, current_call
+from serving.telemetry.tracing import span
+from serving.turns.compilations import Compilations
+from serving.turns.preparations import Preparations
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 
-from serving import cors
-from serving.answers import Answer, Message, Send, refuse
-from serving.bodies import CLOSE, Incoming, answer_and_drop
 from serving.exchange import App, Door, Exchange, Receive, Scope
-from serving.keys import Header
-from serving.routes import (
+from serving.request import cors
+from serving.request.answers import Answer, Message, Send, refuse
+from serving.request.bodies import CLOSE, Incoming, answer_and_drop
+from serving.request.keys import Header
+from serving.request.routes import (
     ADMIN,
     EVALUATION,
     METRICS,

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from serving.traffic import Call
+from serving.request.traffic import Call
 
 WAIT = 20.0  # seconds; a schema that the gate lets in compiles in a few
 # Seconds without an answer for anybody while somebody waits. The longest prompt that is read alone

@@ -22,7 +22,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.arguments import (
+from serving.catalogue import STAGE_WORDS, ReplicaReport
+from serving.control import FD_VARIABLE, Control
+from serving.preflight import takes_lora
+from serving.processes import adopt_orphans, bury, kill_descendants
+from serving.report import Reporter
+from serving.server import UNSUPPORTED
+from serving.start.arguments import (
     ArgumentError,
     has_gpu,
     option,
@@ -31,13 +37,7 @@ from serving.arguments import (
     slow_half_floats,
     trace_arguments,
 )
-from serving.catalogue import STAGE_WORDS, ReplicaReport
-from serving.control import FD_VARIABLE, Control
-from serving.preflight import takes_lora
-from serving.preparation import Preparation
-from serving.processes import adopt_orphans, bury, kill_descendants
-from serving.report import Reporter
-from serving.server import UNSUPPORTED
+from serving.start.preparation import Preparation
 
 GRACE = 30.0  # ACA's terminationGracePeriodSeconds unless the template says otherwise
 SILENCE = 30.0  # seconds without a word from a server that spoke before

@@ -11,11 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving import media
-from serving.answers import refuse
 from serving.engine import VllmEngine
-from serving.metrics import Metrics
 from serving.replica import Place, Replica
+from serving.request import media
+from serving.request.answers import refuse
+from serving.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,7 +33,7 @@ class MoorageEndpoints:
         """Adds the one OpenAI route that vLLM lacks: a single model. Limits the connections of the
         server that comes next.
         """
-        from serving import connections
+        from serving.request import connections
 
         connections.install()
         app.add_route("/v1/models/{model_id:path}", _one_model, methods=["GET"])

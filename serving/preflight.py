@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.adapter_config import CONFIG, judge_config, ranks_of, shown
-from serving.base import Base, read_base, read_kind
-from serving.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
-from serving.hints import WEIGHTS, no_configuration, no_model, no_weights
-from serving.json_files import FileFault, read_object
-from serving.weights import Tensor, WeightsError, all_zero, not_finite, read_header
+from serving.inspection.adapter_config import CONFIG, judge_config, ranks_of, shown
+from serving.inspection.base import Base, read_base, read_kind
+from serving.inspection.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
+from serving.inspection.hints import WEIGHTS, no_configuration, no_model, no_weights
+from serving.inspection.json_files import FileFault, read_object
+from serving.inspection.weights import Tensor, WeightsError, all_zero, not_finite, read_header
 
 # The only list of vLLM versions whose internals serving/engine.py was tested against.
 SUPPORTED_VLLM = ("0.32.0",)

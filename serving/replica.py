@@ -22,8 +22,8 @@ from serving.engine import VllmEngine
 from serving.gate import Door
 from serving.jam import Jam
 from serving.local_copy import LocalCopies
-from serving.metrics import Metrics
-from serving.traffic import Call, Traffic
+from serving.request.traffic import Call, Traffic
+from serving.telemetry.metrics import Metrics
 from serving.watch import CatalogueWatch
 
 POLL = 1.0

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from serving.catalogue import Adapter, AdapterReason, AdapterReport, CanaryReport, Expectation
 from serving.proof import NOT_TRIED, Proof
-from serving.traffic import Traffic
+from serving.request.traffic import Traffic
 
 
 @dataclass(eq=False)

@@ -17,8 +17,8 @@ from reconciler.api.half_floats import half_size, is_wide, overflowing
 from reconciler.api.loaded import Loaded, Steps
 from reconciler.api.problems import Problem
 from serving.catalogue import DISK
+from serving.inspection.weights import read_header
 from serving.preflight import READ, Findings, check_adapter, takes_lora
-from serving.weights import read_header
 
 _, WEIGHTS = READ
 Stamps = tuple[tuple[str, int, int, int], ...]

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.api.documents import InferenceService
 from reconciler.api.half_floats import Half
 from reconciler.api.loaded import Loaded
-from serving.json_files import FileFault, read_object
+from serving.inspection.json_files import FileFault, read_object
 
 _WORDS: Mapping[str, Half] = {"half": "float16", "float16": "float16", "bfloat16": "bfloat16"}
 # vLLM 0.32 computes these in another type where their configuration says float16.

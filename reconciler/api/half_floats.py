@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from serving.weights import Tensor, is_finite, read_header
+from serving.inspection.weights import Tensor, is_finite, read_header
 
 Half = Literal["bfloat16", "float16"]
 _NAMES: Mapping[Half, str] = {"bfloat16": "BF16", "float16": "F16"}

@@ -42,8 +42,8 @@ def _text_at(name: str, wanted: float) -> str:
 
 
 def position(name: str, sticky: str) -> float:
-    """As the replicas compute it (`serving.traffic`): from 0 to below 1; below its weight the
-    canary answers.
+    """As the replicas compute it (`serving.request.traffic`): from 0 to below 1; below its weight
+    the canary answers.
     """
     digest = hashlib.sha256(f"{name}\0{sticky}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / (1 << 48)

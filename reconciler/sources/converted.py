@@ -30,9 +30,9 @@ from reconciler.api.manifest import Manifest
 from reconciler.api.path_stamps import PathStamps
 from reconciler.api.source import SourceRef
 from reconciler.api.stat_cache import StatCache
-from serving.json_files import FileFault
+from serving.inspection.json_files import FileFault
+from serving.inspection.weights import read_header
 from serving.preflight import READ
-from serving.weights import read_header
 
 _, WEIGHTS = READ
 KEPT = 24 * 3600.0  # seconds after its last use that a rewritten adapter stays in the cache

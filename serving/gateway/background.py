@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from serving.answers import refuse
-from serving.bodies import RefusedError
 from serving.gateway.backend import UnavailableError
 from serving.gateway.callers import Caller, limits_of, told_of
 from serving.gateway.passage import Errand, Opened, Passage
@@ -29,6 +27,8 @@ from serving.gateway.response_events import ENDED, OPENING, EventWriter, outline
 from serving.gateway.stored import ResponseFiles, StoredRequest
 from serving.gateway.usage import Used
 from serving.gateway.world import GatewayWorld
+from serving.request.answers import refuse
+from serving.request.bodies import RefusedError
 
 DAY = 86_400.0  # seconds for which a response is kept, and may wait
 FETCHED = 600.0  # seconds for which a fetched response is kept: the fetch may have been cut

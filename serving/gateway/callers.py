@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from serving.catalogue import EVALUATION_HEADER, KEY_LIMITS_HEADER, KEY_NAME_HEADER
 from serving.gateway.routes import EntraGrant, GatewayRoutes
-from serving.keys import Header, Key, Keys, Refusal, Use, digest_of
-from serving.limits import Demand
+from serving.request.keys import Header, Key, Keys, Refusal, Use, digest_of
+from serving.request.limits import Demand
 
 SUBJECTS = 10_000  # holders of tokens whose use of limits is remembered
 # How many requests run at a time is each replica's own limit; more of them are more replicas'.

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serving.answers import Answer, refuse
 from serving.gateway.routes import EntraGrant, EntraPolicy
-from serving.keys import Header
+from serving.request.answers import Answer, refuse
+from serving.request.keys import Header
 
 if TYPE_CHECKING:
     from jwt import PyJWKSet

@@ -18,9 +18,6 @@ from typing import Any
 
 from aiohttp import web
 
-from serving import cors
-from serving.answers import Answer, Message, refuse, too_large
-from serving.bodies import Lane, RefusedError, read, refuse_by_size
 from serving.gateway.background import Background
 from serving.gateway.callers import Caller, limits_of, told_of
 from serving.gateway.directory import Directory, Target, allowed, base_of
@@ -29,10 +26,21 @@ from serving.gateway.replies import RESPONSES
 from serving.gateway.response_routes import ResponseRoutes
 from serving.gateway.routes import GatewayRoutes
 from serving.gateway.world import GatewayWorld
-from serving.keys import Header, Refusal
-from serving.limits import Bounds, Demand, judge
-from serving.routes import EVALUATION, METRICS, PROBES, STATE, refuse_route, translate, unknown
-from serving.routes import allowed_method as method_of
+from serving.request import cors
+from serving.request.answers import Answer, Message, refuse, too_large
+from serving.request.bodies import Lane, RefusedError, read, refuse_by_size
+from serving.request.keys import Header, Refusal
+from serving.request.limits import Bounds, Demand, judge
+from serving.request.routes import (
+    EVALUATION,
+    METRICS,
+    PROBES,
+    STATE,
+    refuse_route,
+    translate,
+    unknown,
+)
+from serving.request.routes import allowed_method as method_of
 
 _ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]{1,1024}")

@@ -10,8 +10,8 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from serving.framing import SECONDS, UNREADABLE, Framing
 from serving.gateway.passage import reply
+from serving.request.framing import SECONDS, UNREADABLE, Framing
 
 
 class Listener(web.Server):

@@ -17,7 +17,6 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from serving.answers import Answer
 from serving.gateway.backend import Backend, UnavailableError
 from serving.gateway.comments import Comments
 from serving.gateway.directory import Target
@@ -26,6 +25,7 @@ from serving.gateway.replies import broken, comment, error_event, foreign_error,
 from serving.gateway.routes import ANSWERED_BY_HEADER
 from serving.gateway.upstream import NotReachedError, Upstreams, is_absent
 from serving.gateway.usage import Usage, UsageMeter, Used
+from serving.request.answers import Answer
 
 WHOLE = 8 << 20  # bytes of an answer that is read whole, so that it can be asked for again
 _TRIES, _DEATHS = 20, 2  # a request that kills its replica must not kill them all

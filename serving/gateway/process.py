@@ -16,12 +16,12 @@ import socket
 import sys
 from pathlib import Path
 
-from serving.bodies import SECONDS
-from serving.framing import KEPT_OPEN
 from serving.gateway.background import Background
 from serving.gateway.front import Front
 from serving.gateway.listener import Listener
 from serving.gateway.world import GatewayWorld, Spot
+from serving.request.bodies import SECONDS
+from serving.request.framing import KEPT_OPEN
 
 GRACE = 240.0  # seconds that a drain waits for requests: as long as one may be held
 _UNNOTICED = 5.0  # seconds in which the platform may still send requests to a draining replica

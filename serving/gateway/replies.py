@@ -8,8 +8,8 @@ import json
 import math
 from typing import Any
 
-from serving.answers import Answer, refuse
 from serving.gateway.backend import UnavailableError
+from serving.request.answers import Answer, refuse
 
 _LONGEST_RETRY = 59  # OpenAI's clients ignore a longer Retry-After
 _CODES = {"stopped": "service_stopped", "starting": "starting", "full": "too_many_waiting"}

@@ -12,13 +12,13 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from serving.answers import Answer, refuse
-from serving.bodies import RefusedError
 from serving.gateway.background import FLUSH, Background
 from serving.gateway.callers import Caller
 from serving.gateway.passage import BEGUN, SSE, Errand, reply
 from serving.gateway.replies import comment
 from serving.gateway.stored import StoredRequest
+from serving.request.answers import Answer, refuse
+from serving.request.bodies import RefusedError
 
 _PATH = re.compile(r"/v1/responses/(?P<id>resp_[0-9a-f]{32})(?P<cancel>/cancel)?")
 Extra = list[tuple[str, str]]

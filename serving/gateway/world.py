@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from serving.bodies import RefusedError
 from serving.catalogue import ReplicaReport
 from serving.gateway.backend import Backend, Senses
 from serving.gateway.callers import Caller, Callers
@@ -28,7 +27,8 @@ from serving.gateway.routes import GatewayRoutes, GatewayState, RoutedService
 from serving.gateway.routes_watch import RoutesWatch
 from serving.gateway.upstream import Upstreams, fresh_reports
 from serving.gateway.usage import Usage
-from serving.keys import Header
+from serving.request.bodies import RefusedError
+from serving.request.keys import Header
 
 POLL, RECORD, LOOK = 1.0, 5.0, 5.0  # seconds
 QUIET = 600.0  # seconds after which reports of a service that nobody asks for are read less often

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from reconciler.api import half_floats
 from reconciler.api.half_floats import ChangedError, OverflowsError, convert, half_size, overflowing
-from serving.weights import read_header
+from serving.inspection.weights import read_header
 
 TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 

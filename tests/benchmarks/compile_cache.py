@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serving.compile_cache import FOLDER
+from serving.start.compile_cache import FOLDER
 from tests import tiny_model
 from tests.benchmarks.replica import PYTHON, START
 from tests.benchmarks.report import Figure, Section, median

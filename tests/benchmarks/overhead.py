@@ -81,8 +81,8 @@ async def _compare(ours: aiohttp.ClientSession, plain: aiohttp.ClientSession) ->
     notes = [
         f"{ROUNDS} rounds in turns, both servers up; geometric mean of ours/plain with a 95 %"
         " bootstrap interval.",
-        "Both have Moorage's LoRA arithmetic for CPUs (serving/cpu_lora.py), so that the difference is"
-        " that of gate, plugin and adapter loop.",
+        "Both have Moorage's LoRA arithmetic for CPUs (serving/patches/cpu_lora.py), so that the"
+        " difference is that of gate, plugin and adapter loop.",
     ]
     return Section(
         "Moorage's server against plain vLLM",

@@ -16,7 +16,7 @@ _FILES, _MIB, _RATE, _ROUNDS = 2, 128, 60e6, 3
 _READERS = (1, 4, 16)
 _READ = """
 import time
-from serving.read_ahead import ReadAhead, weight_files
+from serving.start.read_ahead import ReadAhead, weight_files
 ahead = ReadAhead(weight_files(share), readers)
 began = time.monotonic()
 ahead.start()

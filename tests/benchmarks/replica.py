@@ -20,9 +20,9 @@ from typing import Any
 
 import aiohttp
 
-from serving import nan
-from serving.arguments import has_gpu, server_environment, slow_half_floats
 from serving.catalogue import Adapter
+from serving.patches import nan
+from serving.start.arguments import has_gpu, server_environment, slow_half_floats
 from tests import tiny_model
 from tests.serving.replica_share import KEY, ROOT, ReplicaShare
 
@@ -136,11 +136,12 @@ class Replica:
         """
         folder = self.folder / "arithmetic"
         info = folder / "cpu_lora-1.dist-info"
-        for made in (folder / "serving", info):
+        patches = folder / "serving" / "patches"
+        for made in (patches, info):
             made.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "serving" / "cpu_lora.py", folder / "serving")
+        shutil.copy(ROOT / "serving" / "patches" / "cpu_lora.py", patches)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cpu_lora\nVersion: 1\n")
-        point = "[vllm.general_plugins]\ncpu_lora = serving.cpu_lora:correct\n"
+        point = "[vllm.general_plugins]\ncpu_lora = serving.patches.cpu_lora:correct\n"
         (info / "entry_points.txt").write_text(point)
         return folder
 

@@ -15,7 +15,7 @@ from reconciler.chat.endpoint import Endpoint, EndpointError, ServedModel
 from reconciler.chat.state import WORDS, State, StateKind
 from reconciler.chat.talk import kept, plain, signed
 from reconciler.chat.versions import CANARY, PRESENT, asked, choices, position
-from serving.traffic import position as replica_position
+from serving.request.traffic import position as replica_position
 from tests.browser import PROGRAM, browser
 
 needs_chromium = pytest.mark.skipif(

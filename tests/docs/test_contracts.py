@@ -16,7 +16,7 @@ WRONG = [
     ("reconciler/stray.py", "", "reconciler's layers"),
     ("reconciler/edges/saves.py", "import reconciler.intake", "reconciler's layers"),
     ("reconciler/kinds/quota.py", "import azure.identity", "azure is imported only"),
-    ("serving/keys.py", "import azure.identity", "azure is imported only"),
+    ("serving/request/keys.py", "import azure.identity", "azure is imported only"),
     ("reconciler/api/names.py", "import serving.engine", "reconciler takes the catalogue"),
     ("reconciler/cli/key.py", "import serving.stray", "reconciler takes the catalogue"),
     ("serving/catalogue.py", "import serving.replica", "serving's layers"),

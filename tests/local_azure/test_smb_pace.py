@@ -10,7 +10,7 @@ from tests.local_azure.smb_mount import FUSE, SmbMount
 
 READ = """
 import time
-from serving.read_ahead import ReadAhead
+from serving.start.read_ahead import ReadAhead
 began = time.monotonic()
 ahead = ReadAhead([share / "model.safetensors"], readers)
 ahead.start()

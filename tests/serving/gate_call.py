@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 from serving.catalogue import ApiKey
 from serving.gate import Door, Gate
-from serving.keys import Keys
-from serving.traffic import Traffic, current_call
+from serving.request.keys import Keys
+from serving.request.traffic import Traffic, current_call
 
 KEY = "sk-secret"
 AUTHORIZED = [(b"authorization", b"Bearer " + KEY.encode())]

@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from serving import connections
 from serving.catalogue import ApiKey, Limits
 from serving.gate import Door, Gate
-from serving.keys import Keys
+from serving.request import connections
+from serving.request.keys import Keys
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ def main() -> None:
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
-    from serving import cpu_lora
+    from serving.patches import cpu_lora
 
     cpu_lora.correct()
     base, dtype, prompts, *adapters = sys.argv[1:]

@@ -1,10 +1,10 @@
-"""Writes serving/vllm_lora.json: what vLLM's own classes say about LoRA, by architecture.
+"""Writes serving/inspection/vllm_lora.json: what vLLM's own classes say about LoRA, by architecture.
 
     python -m tests.serving.lora_table [--check]
 
 Run it after a change of the pinned vLLM. It starts itself again in the vLLM image's environment,
 builds each architecture there without memory (on torch's meta device) and asks vLLM's LoRA manager
-which modules it wraps. serving/architecture.py reads the table; needs no GPU.
+which modules it wraps. serving/inspection/architecture.py reads the table; needs no GPU.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 from tests.serving.lora_wrapped import light_experts, lost, names, usual  # noqa: E402
 
-TABLE = ROOT / "serving" / "vllm_lora.json"
+TABLE = ROOT / "serving" / "inspection" / "vllm_lora.json"
 # What the CPU image lacks and no LoRA module needs: image, audio and satellite libraries.
 _ABSENT = ("torchvision", "torchaudio", "timm", "terratorch")
 # One build of an architecture may lack modules that another configuration of it has.

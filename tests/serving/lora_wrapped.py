@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.base import _projections  # the rule that the table vouches for
+from serving.inspection.base import _projections  # the rule that the table vouches for
 
 
 def lost(model: Any, wrapped: dict[str, Any]) -> list[str]:
@@ -22,7 +22,7 @@ def lost(model: Any, wrapped: dict[str, Any]) -> list[str]:
 
 
 def usual(name: str, module: Any, config: Any) -> bool:
-    """Whether the module has the widths that serving/base.py works out of a configuration."""
+    """Whether the module has the widths that serving/inspection/base.py works out of a configuration."""
     text = config.get_text_config().to_dict()
     shapes = _projections(text)
     leaf = name.rpartition(".")[2]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import aiohttp
 
-from serving.arguments import slow_half_floats
-from serving.weights import read_header
+from serving.inspection.weights import read_header
+from serving.start.arguments import slow_half_floats
 from tests.ports import free_port
 from tests.serving.replica_share import ROOT
 from tests.tiny_model import build, make_adapter, write_safetensors

@@ -10,8 +10,8 @@ import pytest
 
 from serving.catalogue import Limits
 from serving.gate import Gate
-from serving.keys import Keys
-from serving.traffic import Call, current_call
+from serving.request.keys import Keys
+from serving.request.traffic import Call, current_call
 from tests.serving.gate_call import AUTHORIZED, KEY, Inner, Version, call, make_door
 
 

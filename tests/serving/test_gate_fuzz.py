@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 from serving.catalogue import ApiKey, Cors, Limits
 from serving.gate import Door, Gate
-from serving.keys import Keys
-from serving.routes import EVALUATION, ROUTES
+from serving.request.keys import Keys
+from serving.request.routes import EVALUATION, ROUTES
 
 KEYS = {"sk-a": {}, "sk-m": {"models": ("red",)}, "sk-e": {"evaluation": True},
         "sk-x": {"admin": True}, "sk-l": {"tokens_per_minute": 100_000}}  # fmt: skip

@@ -9,8 +9,8 @@ import json
 import pytest
 
 from serving.catalogue import Cors, Limits
-from serving.keys import Keys
-from serving.traffic import current_call
+from serving.request.keys import Keys
+from serving.request.traffic import current_call
 from tests.serving.gate_call import AUTHORIZED, KEY, Inner, api_key, call, make_door
 
 

@@ -5,7 +5,7 @@
 import asyncio
 
 from serving.jam import SILENT, Jam
-from serving.traffic import Call
+from serving.request.traffic import Call
 
 
 class Engine:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.arguments import (
+from serving.launch import Launch, without_lora
+from serving.processes import descendants
+from serving.start.arguments import (
     ArgumentError,
     option,
     server_arguments,
@@ -19,8 +21,6 @@ from serving.arguments import (
     slow_half_floats,
     trace_arguments,
 )
-from serving.launch import Launch, without_lora
-from serving.processes import descendants
 from tests.patience import LEAST
 
 CHILD = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.architecture import architecture
+from serving.inspection.architecture import architecture
 from serving.preflight import SUPPORTED_VLLM
 from tests.serving import lora_table
 

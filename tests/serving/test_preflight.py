@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.inspection.weights import read_header
 from serving.preflight import check_adapter
-from serving.weights import read_header
 from tests.tiny_model import make_adapter, make_model, write_safetensors
 
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from serving.catalogue import ApiKey, Limits
 from serving.gate import Door, Gate
-from serving.keys import Keys
+from serving.request.keys import Keys
 
 LIMIT = 1 << 20
 KEY = ApiKey(name="k", sha256=hashlib.sha256(b"sk").hexdigest(), requests_per_minute=1)

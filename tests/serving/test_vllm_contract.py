@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from serving import ENTRY_POINTS, cpu_lora
+from serving import ENTRY_POINTS
+from serving.patches import cpu_lora
 from serving.preflight import SUPPORTED_VLLM
 
 ROOT = next(
@@ -305,7 +306,7 @@ def test_every_entry_point_names_something_that_can_be_called(points):
 
 
 def test_grammars_compile_in_threads_of_their_own():
-    """serving/grammar_threads.py lowers the priority of whichever thread calls _create_grammar."""
+    """serving/patches/grammar_threads.py lowers the priority of whichever thread calls _create_grammar."""
     source = _source("v1/structured_output/__init__.py")
     assert "self.executor.submit(self._create_grammar, request)" in source
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from serving.gateway.records import ALIVE, Records
 from serving.gateway.routes import GatewayState
-from serving.keys import Keys
-from serving.limits import Demand
+from serving.request.keys import Keys
+from serving.request.limits import Demand
 from tests.serving.gateway.conftest import key
 from tests.serving.gateway.stand_in import StandIn
 

@@ -13,8 +13,8 @@ import pytest
 from serving.catalogue import GATEWAY_KEY
 from serving.gate import Gate
 from serving.gateway.passage import Patience
-from serving.keys import Keys
-from serving.traffic import current_call
+from serving.request.keys import Keys
+from serving.request.traffic import current_call
 from tests.serving.gate_call import api_key, make_door
 from tests.serving.gateway.conftest import key, route
 from tests.serving.gateway.stand_in import StandIn

@@ -1,0 +1,1 @@
+"""What a replica tells monitoring: Prometheus metrics and OpenTelemetry spans."""
