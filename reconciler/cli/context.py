@@ -68,6 +68,14 @@ Service = Annotated[
         help="The InferenceService's name.", metavar="SERVICE", autocompletion=_services
     ),
 ]
+Documents = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="NAME or KIND/NAME; all, if left out.",
+        metavar="[DOCUMENT]...",
+        autocompletion=_services,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -95,6 +95,13 @@ def hang(head: str, text: str, width: int | None) -> list[str]:
     return [(head + first).rstrip(), *(" " * len(head) + line for line in others)]
 
 
+def heading(text: str, width: int | None) -> list[str]:
+    """A line of parts with three blanks between them; where they do not fit, a line for each."""
+    if width is None or len(text) <= width:
+        return [text]
+    return [line for part in text.split("   ") for line in hang("", part, width)]
+
+
 def say(text: str, *, aside: bool = False) -> None:
     """Print sentences for a person, also several lines of them: on a terminal they break between
     words, with further lines below the first word. Values, snippets and files are printed as they

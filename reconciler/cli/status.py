@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reconciler.cli.context import (
+    Documents,
     StateDir,
     Target,
     daemon_facts,
@@ -15,6 +17,7 @@ from reconciler.cli.context import (
 )
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.subject import Subject, subject_in
+from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def status(
+    documents: Documents = None,
     target: Target = None,
     state_dir: StateDir = None,
     output: Output = "text",
@@ -32,22 +36,27 @@ def status(
     ] = False,
 ) -> None:
     """Show whether everything serves, why not, and what to do. Then conditions, revisions and
-    replicas, as the daemon last observed them.
+    replicas, as the daemon last observed them; of more than three services a line each, and all of
+    those that are named.
     """
     from reconciler.cli.console import Console
 
     if check_output(output):
-        value, subject = read(target, state_dir)
+        value, subject = read(target, state_dir, documents)
         print_value("Status", value, subject)
         return
     console = Console(highlight=False)
+
+    def text() -> list[Text]:
+        return _text(console, target, state_dir, documents)
+
     if watch:
-        _watch(console, target, state_dir)
-    for line in _text(console, target, state_dir):
+        _watch(console, text)
+    for line in text():
         console.print(line, soft_wrap=True)
 
 
-def _watch(console: Console, target: Target, state_dir: StateDir) -> None:
+def _watch(console: Console, text: Callable[[], list[Text]]) -> None:
     """Until Ctrl-C: a full screen on a terminal; in a pipe, the status again whenever it
     changes.
     """
@@ -56,11 +65,10 @@ def _watch(console: Console, target: Target, state_dir: StateDir) -> None:
     from reconciler.cli.layout import fit
 
     if not console.is_terminal:
-        _print_changes(console, target, state_dir)
+        _print_changes(console, text)
 
     def shown() -> Text:
-        lines = fit(_text(console, target, state_dir), console.height)
-        return _joined(lines)
+        return _joined(fit(text(), console.height))
 
     with Live(shown(), console=console, auto_refresh=False, screen=True) as live:
         while True:
@@ -68,16 +76,16 @@ def _watch(console: Console, target: Target, state_dir: StateDir) -> None:
             live.update(shown(), refresh=True)
 
 
-def _print_changes(console: Console, target: Target, state_dir: StateDir) -> None:
+def _print_changes(console: Console, text: Callable[[], list[Text]]) -> None:
     before = ""
     while True:
-        text = _joined(_text(console, target, state_dir))
+        now = _joined(text())
         # the time of the last look alone is no change
         plain = "\n".join(
-            line for line in text.plain.splitlines() if not line.startswith("  looked at")
+            line for line in now.plain.splitlines() if not line.startswith("  looked at")
         )
         if plain != before:
-            console.print(text, soft_wrap=True)
+            console.print(now, soft_wrap=True)
             console.print()
         before = plain
         time.sleep(1)
@@ -89,13 +97,19 @@ def _joined(lines: list[Text]) -> Text:
     return Text("\n", no_wrap=True, overflow="ignore").join(lines)
 
 
-def _text(console: Console, target: Target, state_dir: StateDir) -> list[Text]:
+def _text(
+    console: Console, target: Target, state_dir: StateDir, documents: Documents
+) -> list[Text]:
     from reconciler.cli.layout import width_of
     from reconciler.cli.status_text import lines_of
 
     width = width_of(console)
-    value, subject = read(target, state_dir)
-    return lines_of(value, str(subject), width, rollouts(target, state_dir) if width else {})
+    value, subject = read(target, state_dir, documents)
+    moving = rollouts(target, state_dir) if width else {}
+    if documents:
+        shown = {each["name"] for each in value["documents"]}
+        moving = {name: steps for name, steps in moving.items() if name in shown}
+    return lines_of(value, str(subject), width, moving, whole=bool(documents))
 
 
 def rollouts(target: Target, state_dir: StateDir) -> Rollouts:
@@ -111,8 +125,14 @@ def rollouts(target: Target, state_dir: StateDir) -> Rollouts:
         store.close()
 
 
-def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], Subject]:
-    """The status as JSON, and whose it is."""
+def read(
+    target: Target, state_dir: StateDir, documents: Documents = None
+) -> tuple[dict[str, Any], Subject]:
+    """The status as JSON, of the named `documents` or of all, and whose it is.
+
+    Raises:
+        CommandError: there is no document with one of the names.
+    """
     from reconciler.sources.orders import show_pauses
     from reconciler.web.status import status_of
 
@@ -122,4 +142,20 @@ def read(target: Target, state_dir: StateDir) -> tuple[dict[str, Any], Subject]:
     if store is not None:
         show_pauses(value["documents"], store)
         store.close()
+    if documents:
+        value["documents"] = _named(documents, value["documents"], title)
     return value, subject
+
+
+def _named(
+    names: Sequence[str], documents: Sequence[dict[str, Any]], title: str
+) -> list[dict[str, Any]]:
+    for name in names:
+        if not any(is_named(each, name) for each in documents):
+            raise unknown("document", name, (each["name"] for each in documents), title, "")
+    return [each for each in documents if any(is_named(each, name) for name in names)]
+
+
+def is_named(document: Mapping[str, Any], name: str) -> bool:
+    """Whether a command line means the document: by its name, or as KIND/NAME."""
+    return name in (document["name"], f"{document['kind']}/{document['name']}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.ages import age_of, when
 from reconciler.cli.gateway_lines import gateway_lines
-from reconciler.cli.layout import Column, hang, table
+from reconciler.cli.layout import Column, hang, heading, table
 from reconciler.cli.rollout import Rollouts, rollout_lines
-from reconciler.cli.verdict import Complaint, is_good, state, troubles, verdict
+from reconciler.cli.status_summary import summary_lines
+from reconciler.cli.verdict import FEW, Complaint, is_good, named, state, troubles, verdict
 from reconciler.web.verdict import shorten_ids
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _COMMAND = re.compile(r"`(moorage [\w -]+)`")
 COLOURS = {"True": "green", "False": "red", "Unknown": "yellow"}
+MOST = 5  # causes with one reason, and names in a line, that a terminal shows
 NEUTRAL = ("Progressing",)  # it is neither good nor bad to be on the way
 REVISIONS = (
     Column("revision"),
@@ -41,23 +43,37 @@ REPLICAS = (
 
 def lines_of(
     value: Mapping[str, Any],
-    heading: str,
+    subject: str,
     width: int | None,
     rollouts: Rollouts = MappingProxyType({}),
+    *,
+    whole: bool = False,
 ) -> list[Text]:
-    """The status as lines; `heading` says whose it is, `width` is that of the terminal, or None for
+    """The status as lines; `subject` says whose it is, `width` is that of the terminal, or None for
     a pipe. `rollouts` are under way; only a terminal shows them, because they change all the time.
+    `whole` is whether each document is shown with all that is known, however many there are.
     """
-    return list(_lines(value, heading, width, rollouts))
+    from rich.text import Text
+
+    lines = list(_lines(value, subject, width))
+    if rollouts and width:
+        lines += [Text(line) for line in ("", *rollout_lines(rollouts, width))]
+    documents = value["documents"]
+    if whole or sum(each["kind"] == "InferenceService" for each in documents) <= FEW:
+        told = {each.message for each in troubles(documents)}
+        for document in documents:
+            lines += [Text(""), *_document(document, width, told)]
+    else:
+        lines += summary_lines(documents, width)
+    return lines
 
 
-def _lines(
-    value: Mapping[str, Any], heading: str, width: int | None, rollouts: Rollouts
-) -> Iterator[Text]:
+def _lines(value: Mapping[str, Any], subject: str, width: int | None) -> Iterator[Text]:
+    """Whose it is, the verdict, and cause and remedy of what is not well."""
     from rich.text import Text
 
     documents = value["documents"]
-    for line in hang("", f"{heading}   daemon: {_daemon(value)}", width):
+    for line in heading(f"{subject}   daemon: {_daemon(value)}", width):
         yield Text(line, style="dim")
     for line in hang("", verdict(value), width):
         yield Text(line, style=f"bold {_colour(documents)}")
@@ -65,24 +81,33 @@ def _lines(
         commit = value.get("commit")
         what = f"commit {commit[:12]}" if commit else "the last save"
         yield from _styled(hang("! ", f"{what} is refused: {problem}", width), "red")
-    found = troubles(documents)
-    for trouble in found:
-        sign, style = _sign(trouble)
-        head = f"{sign} {', '.join(trouble.documents)}: "
+    groups: dict[tuple[str, str], list[Complaint]] = {}
+    for trouble in troubles(documents):
+        groups.setdefault((trouble.reason, _sign(trouble)[0]), []).append(trouble)
+    for alike in groups.values():
+        yield from _causes(alike, width)
+
+
+def _causes(alike: Sequence[Complaint], width: int | None) -> Iterator[Text]:
+    """Causes with one reason, and what to do about them once. A terminal shows the first few; the
+    table below has the others.
+    """
+    from rich.text import Text
+
+    sign, style = _sign(alike[0])
+    shown = alike if width is None or len(alike) <= MOST else alike[: MOST - 1]
+    for trouble in shown:
+        names = trouble.documents
+        head = f"{sign} {named(names, len(names) if width is None else MOST)}: "
         message = f"{trouble.reason}: {shorten_ids(trouble.message)}"
         yield from _styled(hang(head, message, width), style)
-        if sign != "!":
-            continue
-        if trouble.remedy and not _is_told(trouble):
-            yield from map(Text, hang("  what to do: ", trouble.remedy, width))
-        yield from map(Text, hang("  more: ", f"moorage explain {trouble.reason}", width))
-    if rollouts and width:
-        yield Text("")
-        yield from map(Text, rollout_lines(rollouts, width))
-    told = {trouble.message for trouble in found}
-    for document in documents:
-        yield Text("")
-        yield from _document(document, width, told)
+    if left := [name for each in alike[len(shown) :] for name in each.documents]:
+        head = f"{sign} {named(left, MOST)}: "
+        yield from _styled(hang(head, f"{alike[0].reason} as well", width), style)
+    if sign == "!":
+        if alike[0].remedy and not all(map(_is_told, alike)):
+            yield from map(Text, hang("  what to do: ", alike[0].remedy, width))
+        yield from map(Text, hang("  more: ", f"moorage explain {alike[0].reason}", width))
 
 
 def _is_told(trouble: Complaint) -> bool:

@@ -47,12 +47,12 @@ class Subject:
         or the lines of others: standard error then says it, where a person looks on.
         """
         from reconciler.cli.console import Console
-        from reconciler.cli.layout import hang, width_of
+        from reconciler.cli.layout import heading, width_of
 
         if aside and not sys.stdout.isatty():
             return
         console = Console(stderr=aside, highlight=False)
-        for line in hang("", str(self), width_of(console)):
+        for line in heading(str(self), width_of(console)):
             console.print(line, markup=False, soft_wrap=True)
 
 

@@ -62,7 +62,7 @@ def verdict(status: Mapping[str, Any]) -> str:
     text = "; ".join([*said, *unwell]) or "there is no service"
     paused = [each["name"] for each in documents if each.get("pausedAt")]
     if paused:
-        text += f"; paused: {_names(paused)}, `moorage resume` ends that"
+        text += f"; paused: {named(paused)}, `moorage resume` ends that"
     waits = any(reason(each, "Synced") == Reason.AWAITING_APPROVAL for each in documents)
     return f"{text}{PLAN_WAITS}: `moorage approve`" if waits else text
 
@@ -119,12 +119,13 @@ def _many(services: Sequence[Document]) -> Iterator[str]:
     serving = len(services) - len(down) - len(unknown)
     yield f"{serving} of {len(services)} services are ready"
     if down:
-        yield f"not ready: {_names(down)}"
+        yield f"not ready: {named(down)}"
     if unknown:
-        yield f"not known: {_names(unknown)}"
+        yield f"not known: {named(unknown)}"
 
 
-def _names(names: Sequence[str], most: int = 5) -> str:
+def named(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 

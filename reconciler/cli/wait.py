@@ -16,6 +16,7 @@ from reconciler.cli.durations import DURATION, duration
 from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.layout import say
+from reconciler.cli.status import is_named, read
 from reconciler.cli.subject import Subject
 from reconciler.cli.unknown import listed
 
@@ -60,11 +61,7 @@ def wait(
     since: float | None = None
     while True:
         documents, daemon, subject = _look(target, state_dir)
-        found = [
-            each
-            for each in documents
-            if document in ("", each["name"], f"{each['kind']}/{each['name']}")
-        ]
+        found = [each for each in documents if not document or is_named(each, document)]
         missing = [text for each in found if (text := _missing(each, wanted))]
         now = time.monotonic()
         if found and not missing:
@@ -106,8 +103,6 @@ def _wanted(text: str) -> Mapping[str, str]:
 
 
 def _look(target: Target, state_dir: StateDir) -> tuple[list[Mapping[str, Any]], bool, Subject]:
-    from reconciler.cli.status import read
-
     value, subject = read(target, state_dir)
     return value["documents"], bool(value["daemon"]["running"]), subject
 

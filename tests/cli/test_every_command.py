@@ -19,7 +19,12 @@ CODES = {int(code) for code in Exit}
 AGE = re.compile(r"\(?\d+[smhd](\)|,)?|ago|[\d:TZ-]{6,}Z?")
 STATES = (
     "status",
+    "status phi",
+    "status crashes Environment/default",
+    "status held steps waits",
+    "status nobody",
     "events",
+    "events phi",
     "history phi",
     "adapter list",
     "explain RolledBack",

@@ -116,6 +116,47 @@ def test_many_services_share_a_sentence():
     )
 
 
+@pytest.mark.parametrize("width", [None, 120, 80, 60])
+def test_many_services_have_a_line_each(width):
+    """A table in place of all that is known; whoever names a service gets all of it."""
+    bad = conditions(Ready=("False", "RevisionFailed", FAILED))
+    documents = [service(f"s{n}", conditions=bad if n == 7 else conditions()) for n in range(30)]
+    lines = shown(status(environment(), *documents), width)
+    rows = [line.split() for line in lines if re.match(r"s\d", line)]
+    assert [row[:4] for row in rows[:2]] == [
+        ["s0", "True", "True", "1/1"],
+        ["s1", "True", "True", "1/1"],
+    ]
+    assert rows[7][1] == "False"
+    assert "RevisionFailed" in rows[7]
+    assert len(rows) == 30
+    assert lines[-1].startswith("`moorage status NAME`") or width == 60
+    assert all(len(line) <= (width or 999) for line in lines)
+    whole = lines_of(status(*documents), "target: local Azure", width, whole=True)
+    assert sum(line.plain.startswith("InferenceService s") for line in whole) == 30
+
+
+def test_causes_with_one_reason_share_their_remedy():
+    """Messages that differ are told one by one, on a terminal the first few; the remedy once."""
+    documents = [
+        service(f"s{n}", conditions=conditions(Synced=("False", "RolledBack", f"s{n}--r2 crashed")))
+        for n in range(30)
+    ]
+    for width, told in ((None, 30), (100, 4)):
+        text = "\n".join(shown(status(*documents), width))
+        assert text.count("--r2 crashed") == told
+        assert text.count("\n  what to do: ") == text.count("\n  more: ") == 1
+    assert "! s4, s5, s6, s7, s8 and 21 more: RolledBack as well" in text
+
+
+def test_a_heading_that_does_not_fit_has_a_line_for_each_part():
+    """No part is broken that fits a line of its own."""
+    value = status(service())
+    subject = "target: local Azure   documents: moorage.yaml (set moorage-0123456789ab)"
+    lines = [line.plain for line in lines_of(value, subject, 60)]
+    assert lines[:3] == [*subject.split("   "), "daemon: running (pid 123)"]
+
+
 def test_nothing_observed_says_how_to_begin():
     """An empty state names the command that fills it."""
     assert verdict(status()) == "nothing has been observed yet; `moorage up` begins"
