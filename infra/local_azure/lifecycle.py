@@ -5,6 +5,7 @@ the store has its settings.
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -114,13 +115,19 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
         if child is not None and child.poll() is not None:
             if running(options) is None:
                 raise NotStarted(
-                    f"the server ended with code {child.returncode}; see {options.log}"
+                    f"the server ended with code {child.returncode}: {_last_line(options.log)}"
+                    f" (more in {options.log})"
                 )
             child = None  # another start was quicker
         if time.monotonic() > deadline:
             raise NotStarted(f"the server did not answer within {wait_s:.0f} s; see {options.log}")
         time.sleep(0.05)
     return facts(options)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 def stop(
@@ -173,6 +180,32 @@ def status(options: Options) -> dict[str, Any]:
         "healthy": pid is not None and healthy(options),
         **known,
     }
+
+
+def keep_code(options: Options) -> None:
+    """Keep which code this server runs; called once, by the server."""
+    store = Store(options.database)
+    store.keep("code", _code())
+    store.close()
+
+
+def runs_other_code(options: Options) -> bool:
+    """Whether a server runs that was started by another version of this code."""
+    if running(options) is None or not options.database.exists():
+        return False
+    store = Store(options.database)
+    try:
+        return store.read("code") != _code()
+    finally:
+        store.close()
+
+
+def _code() -> str:
+    """A digest of the code of this package."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _spawn(options: Options, arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -1,5 +1,5 @@
-"""The options of one local Azure: where its state lives and how fast it moves. Built by `__main__`,
-read by `assembly`, `lifecycle` and `server`.
+"""The options of one local Azure: where its state lives and how fast it moves. Built by
+`start_options`, read by `assembly`, `lifecycle` and `server`.
 """
 
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,13 +102,12 @@ async def _down(
 
     logs.configure(level="ERROR")
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key) if dry_run else None
-    with lock(settings):
+    # Showing takes nothing from a daemon that runs, so it may run beside it.
+    with nullcontext() if dry_run else lock(settings):
         narrator = Narrator(settings, quiet=as_json)
         pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
         opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
         documents = _whole(files, settings, opened)
-        if not as_json:
-            print(f"documents: {documents.identity.id} ({documents.identity.source})")
         async with Daemon(
             settings,
             [],

@@ -49,13 +49,20 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
     where = folder(state_dir)
     new = not (where / "tls").exists()
     done = _run("start", state_dir, "-o", "json")
-    if done.returncode:
-        raise CommandError(
-            f"The local Azure did not start: {_last_line(done.stderr or done.stdout)}"
-        )
+    facts = _facts(done)
+    if done.stderr.strip():
+        say(_last_line(done.stderr), aside=True)
     if new:
         say(f"A new local Azure runs in {where}; `moorage local-azure stop` stops it.", aside=True)
-    facts: Mapping[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def _facts(started: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:
+    if started.returncode:
+        raise CommandError(
+            f"The local Azure did not start: {_last_line(started.stderr or started.stdout)}"
+        )
+    facts: Mapping[str, Any] = json.loads(started.stdout)
     return facts
 
 
@@ -73,7 +80,7 @@ def reach_local(state_dir: Path) -> Mapping[str, Any]:
     where = folder(state_dir)
     done = _run("status", state_dir, "-o", "json") if where.exists() else None
     if done is not None and done.returncode == 0 and json.loads(done.stdout)["running"]:
-        return start_local(state_dir)
+        return _facts(_run("start", state_dir, "-o", "json"))
     if (where / "tls").exists():
         raise CommandError(
             f"The local Azure in {where} is stopped, and nothing serves. `moorage up` starts it"
@@ -115,7 +122,10 @@ def _pass_on(kind: str, command: str, state_dir: Path | None, output: str, *opti
         str(folder(place)),
     ]
     if not check_output(output):
-        raise typer.Exit(subprocess.call([*line, *options]))
+        with subprocess.Popen([*line, *options], stderr=subprocess.PIPE, text=True) as program:
+            for told in program.stderr or ():
+                say(told.rstrip(), aside=True)
+        raise typer.Exit(program.returncode)
     done = subprocess.run(
         [*line, "-o", "json", *options], capture_output=True, text=True, check=False
     )
@@ -136,21 +146,21 @@ def start(
         ),
     ] = None,
     pace: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--pace",
-            help="fast, or real: operations take the minutes they take on Azure",
+            help="fast (default), or real: operations take the minutes they take on Azure.",
             metavar="PACE",
         ),
-    ] = "fast",
+    ] = None,
     share_view: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--share-view",
-            help="How replicas see a share: plain, or smb with its caches and refusals.",
+            help="How replicas see a share: plain (default), or smb with its caches and refusals.",
             metavar="VIEW",
         ),
-    ] = "plain",
+    ] = None,
     quota: Annotated[
         list[str] | None,
         typer.Option(
@@ -165,7 +175,7 @@ def start(
             "--role",
             help=(
                 "A role definition, as az role definition create takes it: the caller may do"
-                " what it grants, and nothing else."
+                " what it grants, and nothing else. none: an owner again."
             ),
             metavar="FILE",
         ),
@@ -174,7 +184,10 @@ def start(
         Path | None,
         typer.Option(
             "--images",
-            help="The file that maps images to Python environments; docs/local-azure.md.",
+            help=(
+                "The file that maps images to Python environments; docs/local-azure.md. none: the"
+                " one that comes with Moorage."
+            ),
             metavar="FILE",
         ),
     ] = None,
@@ -182,15 +195,18 @@ def start(
     state_dir: StateDir = None,
 ) -> None:
     """Start the local Azure in the background and print how to reach it. Returns at once if it runs
-    already.
+    already. The options hold for later starts too, until they are given again.
     """
-    more = ["--faults", str(faults.absolute())] if faults else []
-    more += ["--role", str(role.absolute())] if role else []
-    more += ["--images", str(images.absolute())] if images else []
-    more += [word for limit in quota or () for word in ("--quota", limit)]
-    _pass_on(
-        "LocalAzure", "start", state_dir, output, "--pace", pace, "--share-view", share_view, *more
-    )
+    given = {
+        "--faults": faults,
+        "--pace": pace,
+        "--share-view": share_view,
+        "--role": role,
+        "--images": images,
+    }
+    words = [word for name, value in given.items() if value for word in (name, str(value))]
+    words += [word for limit in quota or () for word in ("--quota", limit)]
+    _pass_on("LocalAzure", "start", state_dir, output, *words)
 
 
 @app.command()

@@ -77,7 +77,7 @@ def access_of(
         _trusted(settings.ca_file, whole=whole),
         f"{_program()} key {service['name']}{chosen}{_options(settings)}",
         key,
-        _short(Path(sys.executable)),
+        sys.executable if whole else _short(Path(sys.executable)),
     )
 
 

@@ -119,9 +119,12 @@ async def test_an_environment_that_comes_back_finds_its_data(stage, up):
 
 
 async def test_down_removes_all_but_data_and_then_data(stage, up):
-    """`down --dry-run` shows, `down` removes in Azure's order, `down --purge-data` also what holds
-    data.
+    """`down --dry-run` shows, beside a daemon too, `down` removes in Azure's order, `down
+    --purge-data` also what holds data.
     """
+    beside = stage.moorage("down", "--dry-run").stdout
+    assert "- ContainerApp/web" in beside
+    assert beside.count("(set ") == 1
     assert "stop it first" in stage.moorage("down", "-y", code=1).stderr
     assert up.end() == 0
     before = len(stage.journal())

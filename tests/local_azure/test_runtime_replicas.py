@@ -239,9 +239,11 @@ signal.signal(signal.SIGTERM, stop)
 """
 
 
-@pytest.mark.parametrize(("drain", "code"), [("0.3", "0"), ("60", "-9")])
+@pytest.mark.parametrize(("drain", "code"), [("0.3", "0"), ("60", "137")])
 async def test_a_replica_that_goes_gets_sigterm_and_its_grace(tmp_path, drain, code):
-    """A handler may finish within the grace period; after it everything is killed."""
+    """A handler may finish within the grace period; after it everything is killed, and Kubernetes
+    shows 128 and the number of the signal.
+    """
     async with stage(tmp_path) as scene:
         command = ("python3", "-c", _HANDLER + SERVER)
         scene.scheduler.set_workloads(

@@ -20,6 +20,8 @@ from .control import IngressControl
 from .listeners import Listeners
 from .table import Table
 
+_CHECK_S = 5.0
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="infra.local_azure.ingress")
@@ -65,11 +67,22 @@ async def _serve(options: argparse.Namespace, ready: int) -> None:
     server = await control.serve(_listen(options.state_dir / "ingress.sock"))
     os.write(ready, b"1")
     os.close(ready)
+    watching = asyncio.create_task(_watch(options.state_dir / "ingress.sock", control.terminated))
     await control.terminated.wait()
+    watching.cancel()
     server.close()
     control.close()
     await listeners.close()
     table.close()
+
+
+async def _watch(path: Path, terminated: asyncio.Event) -> None:
+    """End when the socket is gone: without it nobody can reach this process, and its ports would
+    stay taken.
+    """
+    while path.exists():
+        await asyncio.sleep(_CHECK_S)
+    terminated.set()
 
 
 def _listen(path: Path) -> socket.socket:

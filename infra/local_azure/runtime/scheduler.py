@@ -96,7 +96,10 @@ class Scheduler:
         if terminate:
             self._workloads = {}
             self._pass()
-            await asyncio.gather(*self._retiring)
+            # One replica that cannot be ended must not keep the others and the ingress.
+            for failed in await asyncio.gather(*self._retiring, return_exceptions=True):
+                if isinstance(failed, Exception):
+                    _logger.error("a replica was not ended: %s", failed, exc_info=failed)
         for task in self._retiring:
             task.cancel()
         for replica in self._replicas:

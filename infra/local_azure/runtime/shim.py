@@ -33,6 +33,12 @@ _STABLE_S = (
 )
 
 
+def exit_code(status: int) -> int:
+    """The exit code that Kubernetes shows for a wait status: 128 and the signal that ended it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
 class Shim:
     """A selector loop over the control socket, the container's output and its exit."""
 
@@ -180,7 +186,7 @@ class Shim:
         self._crashed(
             reason="Completed" if ended == 0 else "Error",
             message="",
-            code=os.waitstatus_to_exitcode(ended),
+            code=exit_code(ended),
         )
 
     def _crashed(self, *, reason: str, message: str, code: int) -> None:
