@@ -31,7 +31,7 @@ from reconciler.engine.store import Store
 from reconciler.handover import Handover
 from reconciler.intake import Intake
 from reconciler.kinds import kinds_for
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock, LockLost
 from reconciler.outcomes import OutcomeReports

@@ -32,8 +32,8 @@ from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Desired, DocumentRef, Gone, ObjectKey
 from reconciler.engine.store import Store
-from reconciler.kinds.adapter_history import asked_set
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.catalogue.adapter_history import asked_set
+from reconciler.kinds.share.shares import Shares
 from reconciler.registrations import Registrations
 from reconciler.settings import Settings
 from reconciler.sources import owned, sets

@@ -21,7 +21,7 @@ from reconciler.composition.environment import share_of
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import DocumentRef
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 
 log = structlog.get_logger(__name__)
 UNSEEN = 30.0  # seconds between questions for a share that the loop does not see

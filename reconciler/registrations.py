@@ -27,7 +27,7 @@ from reconciler.composition.world import Registered
 from reconciler.engine.errors import Busy, NotReadyYet, ReconcileError, RetryableError
 from reconciler.engine.events import Event, warning
 from reconciler.engine.external import DocumentRef, ObjectKey
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 
 log = structlog.get_logger(__name__)
 DIGITS = 8  # of the fingerprint, in a name

@@ -29,9 +29,9 @@ from reconciler.engine.queue import Priority
 from reconciler.engine.result import Pacing
 from reconciler.engine.store import Store
 from reconciler.intake import Intake
-from reconciler.kinds.garbage import Garbage
-from reconciler.kinds.shares import Shares
-from reconciler.kinds.start_memory import StartMemory
+from reconciler.kinds.share.garbage import Garbage
+from reconciler.kinds.share.shares import Shares
+from reconciler.kinds.share.start_memory import StartMemory
 from reconciler.leadership import Leadership
 from reconciler.lock import FolderLock
 from reconciler.registrations import Registrations

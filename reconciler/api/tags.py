@@ -15,8 +15,8 @@ DOCUMENT = PREFIX + "document"
 ENVIRONMENT = PREFIX + "environment"
 ADOPTED = PREFIX + "adopted"
 APPLIED = PREFIX + "applied"  # when and from where; written, never compared
-HELD = PREFIX + "held"  # the decision against a revision, see kinds/hold.py
-STEP = PREFIX + "step"  # where a rollout in steps stands, see kinds/course.py
+HELD = PREFIX + "held"  # the decision against a revision, see kinds/service/hold.py
+STEP = PREFIX + "step"  # where a rollout in steps stands, see kinds/service/course.py
 OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED, HELD, STEP)
 
 

@@ -15,7 +15,7 @@ from reconciler.arm import ids
 from reconciler.cli.needed_actions import missing
 from reconciler.composition.compose import names_in
 from reconciler.engine.errors import ReconcileError, TransportFailed
-from reconciler.kinds.quota import REGION_GPU_USAGE
+from reconciler.kinds.service.quota import REGION_GPU_USAGE
 from reconciler.web.axes import remedy_of
 
 if TYPE_CHECKING:

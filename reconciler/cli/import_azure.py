@@ -201,7 +201,7 @@ async def _published(
     from reconciler.arm.ownership import Ownership
     from reconciler.engine.errors import ReconcileError
     from reconciler.kinds.followed import followed_catalogues, followed_routes
-    from reconciler.kinds.shares import Shares
+    from reconciler.kinds.share.shares import Shares
 
     name, owner = tag(managed, ENVIRONMENT), tag(managed, OWNER)
     if account is None or share is None or name is None or owner is None:

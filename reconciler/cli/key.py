@@ -140,7 +140,7 @@ async def read_key(arm: Arm, service: str, name: str) -> str:
 async def keys_of(arm: Arm, group: str, app: str) -> dict[str, str]:
     """The API keys of a container app by name, read from Azure."""
     from reconciler.arm.apps import list_secrets
-    from reconciler.kinds.api_keys import PREFIX
+    from reconciler.kinds.service.api_keys import PREFIX
     from serving.catalogue import GATEWAY_KEY
 
     values = await list_secrets(arm, group, app)

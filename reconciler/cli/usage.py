@@ -21,7 +21,7 @@ from reconciler.cli.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord
-    from reconciler.kinds.gateway_usage import By, UsedLines
+    from reconciler.kinds.gateway.gateway_usage import By, UsedLines
     from reconciler.settings import Settings
     from serving.gateway.routes import UsageLine
 
@@ -55,7 +55,7 @@ def usage(
 def _show(
     found: dict[str, UsedLines], by: By, first: date, as_json: bool, subject: Subject
 ) -> None:
-    from reconciler.kinds.gateway_usage import totals
+    from reconciler.kinds.gateway.gateway_usage import totals
 
     rows = {name: totals(each.lines, by) for name, each in sorted(found.items())}
     if as_json:
@@ -107,7 +107,7 @@ async def _read(
     from reconciler.arm import ids
     from reconciler.arm.clients import Arm
     from reconciler.arm.share import Share
-    from reconciler.kinds.gateway_usage import read_usage
+    from reconciler.kinds.gateway.gateway_usage import read_usage
 
     async with Arm(settings) as arm:
         found = {}

@@ -16,7 +16,7 @@ from reconciler.edges.edge import Edge
 from reconciler.engine.events import Event, normal
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.permit import permit
-from reconciler.kinds.garbage import Garbage
+from reconciler.kinds.share.garbage import Garbage
 
 EVERY = 3600.0  # seconds
 

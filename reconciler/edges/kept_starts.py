@@ -16,7 +16,7 @@ from reconciler.engine.errors import ReconcileError
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.permit import permit
 from reconciler.engine.record import ObjectRecord
-from reconciler.kinds.start_memory import StartMemory
+from reconciler.kinds.share.start_memory import StartMemory
 
 EVERY = 30.0  # seconds
 

@@ -1,5 +1,5 @@
 """One file per kind, all of one shape (`engine.external.External`). The table in `api.kinds` lists
-them; each class has its kind's name.
+them; each class has its kind's name. A folder here has the parts of one kind, or what several use.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from reconciler.arm.ownership import Ownership
 from reconciler.engine.external import External
 from reconciler.engine.rules import Rules
 from reconciler.kinds.connections import Connections
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 
 
 def kinds_for(

@@ -23,13 +23,13 @@ from reconciler.engine.external import (
     Observation,
     Wrote,
 )
-from reconciler.kinds import adapter_history
-from reconciler.kinds.adapter_history import AdapterSet, aimed, folder_of, returned
-from reconciler.kinds.canary import explained, hold, versions
-from reconciler.kinds.catalogue_view import changes_of, outputs_of
+from reconciler.kinds.catalogue import adapter_history
+from reconciler.kinds.catalogue.adapter_history import AdapterSet, aimed, folder_of, returned
+from reconciler.kinds.catalogue.canary import explained, hold, versions
+from reconciler.kinds.catalogue.catalogue_view import changes_of, outputs_of
 from reconciler.kinds.connections import Connections
-from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
-from reconciler.kinds.reports import STALE
+from reconciler.kinds.share.numbered_files import FolderOnShare, NumberedFiles
+from reconciler.kinds.share.reports import STALE
 from serving.catalogue import (
     FILE_NAME,
     GATEWAY_KEY,

@@ -20,7 +20,8 @@ from reconciler.api.resources import (
     ShareSpec,
 )
 from reconciler.engine.external import Desired, ObjectKey, with_spec
-from reconciler.kinds import app_body, environment, environment_storage
+from reconciler.kinds import environment, environment_storage
+from reconciler.kinds.service import app_body
 
 SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
 # the latest version whose workspaces answer `listKeys`; later ones say `sharedKeys`

@@ -10,13 +10,13 @@ from reconciler.api.secret_values import SecretValues
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.clock import SystemClock
-from reconciler.kinds.cause import Causes
-from reconciler.kinds.looks import Looks
-from reconciler.kinds.reports import Reports
-from reconciler.kinds.shares import Shares
-from reconciler.kinds.start_memory import StartMemory
-from reconciler.kinds.trial import Trials
-from reconciler.kinds.turns import Turns
+from reconciler.kinds.service.cause import Causes
+from reconciler.kinds.service.looks import Looks
+from reconciler.kinds.service.trial import Trials
+from reconciler.kinds.service.turns import Turns
+from reconciler.kinds.share.reports import Reports
+from reconciler.kinds.share.shares import Shares
+from reconciler.kinds.share.start_memory import StartMemory
 
 
 @dataclass(frozen=True)

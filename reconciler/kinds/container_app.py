@@ -33,7 +33,10 @@ from reconciler.engine.external import (
     Progress,
     Wrote,
 )
-from reconciler.kinds import (
+from reconciler.kinds import template_rules
+from reconciler.kinds.arm_resource import SETTLED, ArmResource, last_write
+from reconciler.kinds.connections import Connections
+from reconciler.kinds.service import (
     adoption,
     api_keys,
     app_body,
@@ -41,18 +44,15 @@ from reconciler.kinds import (
     app_write,
     good_template,
     rollout,
-    template_rules,
 )
-from reconciler.kinds.aim import Aim, aim_at, ordered
-from reconciler.kinds.app_write import AppWrite
-from reconciler.kinds.arm_resource import SETTLED, ArmResource, last_write
-from reconciler.kinds.connections import Connections
-from reconciler.kinds.course import Course, StepReached, noted
-from reconciler.kinds.endpoint import reach
-from reconciler.kinds.hold import BY_PERSON, Hold
-from reconciler.kinds.quota import resolve_strategy
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step, Verdict
+from reconciler.kinds.service.aim import Aim, aim_at, ordered
+from reconciler.kinds.service.app_write import AppWrite
+from reconciler.kinds.service.course import Course, StepReached, noted
+from reconciler.kinds.service.endpoint import reach
+from reconciler.kinds.service.hold import BY_PERSON, Hold
+from reconciler.kinds.service.quota import resolve_strategy
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Action, Step, Verdict
 
 # Fields outside the template that change together with it, or not at all.
 GOES_ALONG = (app_write.PORT, app_write.PROFILE)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.api.resources import ShareRef, gateway_folder
-from reconciler.kinds.app_body import engine_of
-from reconciler.kinds.numbered_files import NumberedFiles
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.service.app_body import engine_of
+from reconciler.kinds.share.numbered_files import NumberedFiles
+from reconciler.kinds.share.shares import Shares
 from serving import catalogue
 from serving.catalogue import Catalogue
 from serving.gateway import routes

@@ -16,7 +16,7 @@ from reconciler.engine.external import Desired, Impact, ObjectKey, with_spec
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.impact import impact_of
-from reconciler.kinds.starts import expected
+from reconciler.kinds.service.starts import expected
 from serving.gateway.routes import StartPrediction
 
 # The rate before any upload: 80 Mbit/s, what an office line sends. The plan calls it assumed.

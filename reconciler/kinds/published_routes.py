@@ -20,10 +20,10 @@ from reconciler.engine.external import (
     Wrote,
 )
 from reconciler.kinds.connections import Connections
-from reconciler.kinds.gateway_states import GatewayStates, merged
-from reconciler.kinds.numbered_files import FolderOnShare, NumberedFiles
-from reconciler.kinds.recent_usage import RecentUsage
-from reconciler.kinds.route_view import changes_of, lacking, seen_app, wanted_routes
+from reconciler.kinds.gateway.gateway_states import GatewayStates, merged
+from reconciler.kinds.gateway.recent_usage import RecentUsage
+from reconciler.kinds.gateway.route_view import changes_of, lacking, seen_app, wanted_routes
+from reconciler.kinds.share.numbered_files import FolderOnShare, NumberedFiles
 from serving.gateway.routes import LONGEST, ROUTES_NAME, GatewayRoutes, GatewayState
 
 SOON, LOOK = 1.0, 5.0  # seconds; a gateway writes its state as often

@@ -8,13 +8,13 @@ import pytest
 
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec, RolloutStep
-from reconciler.kinds.api_keys import PREFIX
-from reconciler.kinds.endpoint import reach
-from reconciler.kinds.evaluation import REFUSED, Evaluations
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Verdict
-from reconciler.kinds.smoke import smoke
-from reconciler.kinds.trial import BLIND, WRONG, Trials
+from reconciler.kinds.service.api_keys import PREFIX
+from reconciler.kinds.service.endpoint import reach
+from reconciler.kinds.service.evaluation import REFUSED, Evaluations
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Verdict
+from reconciler.kinds.service.smoke import smoke
+from reconciler.kinds.service.trial import BLIND, WRONG, Trials
 from serving.catalogue import Expectation
 
 NO_APP = "Error 404 - This Container App is stopped or does not exist."

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
-from reconciler.kinds.gateway_states import GatewayStates
+from reconciler.kinds.gateway.gateway_states import GatewayStates
 from serving.gateway.routes import GatewayState, RoutedState
 
 DATA = "gateway/dev/data"

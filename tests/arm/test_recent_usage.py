@@ -9,8 +9,8 @@ from reconciler.api.resources import ShareRef
 from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.engine.errors import ReconcileError
-from reconciler.kinds import recent_usage
-from reconciler.kinds.recent_usage import EVERY, RecentUsage
+from reconciler.kinds.gateway import recent_usage
+from reconciler.kinds.gateway.recent_usage import EVERY, RecentUsage
 from serving.gateway.routes import UsageLine
 
 DATA = "gateway/dev/data"

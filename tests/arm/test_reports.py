@@ -10,8 +10,8 @@ from reconciler.api.outputs import CatalogueOutputs, SeenReplica
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
-from reconciler.kinds.agreement import agreement
-from reconciler.kinds.reports import Reports
+from reconciler.kinds.service.agreement import agreement
+from reconciler.kinds.share.reports import Reports
 
 FOLDER = "services/phi/e1"
 

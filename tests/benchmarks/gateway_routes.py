@@ -19,7 +19,7 @@ from reconciler.arm.share import Share
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
 from reconciler.kinds.connections import Connections
 from reconciler.kinds.published_routes import PublishedRoutes
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from serving.catalogue import Limits
 from serving.gateway.callers import Callers
 from serving.gateway.directory import Directory

@@ -15,7 +15,7 @@ WRONG = [
     ("reconciler/web/server.py", "import reconciler.sources.files", "reconciler's layers"),
     ("reconciler/stray.py", "", "reconciler's layers"),
     ("reconciler/edges/saves.py", "import reconciler.intake", "reconciler's layers"),
-    ("reconciler/kinds/quota.py", "import azure.identity", "azure is imported only"),
+    ("reconciler/kinds/service/quota.py", "import azure.identity", "azure is imported only"),
     ("serving/request/keys.py", "import azure.identity", "azure is imported only"),
     ("reconciler/api/names.py", "import serving.engine", "reconciler takes the catalogue"),
     ("reconciler/cli/key.py", "import serving.stray", "reconciler takes the catalogue"),

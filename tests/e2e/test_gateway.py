@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from reconciler.composition.environment import share_of
-from reconciler.kinds.gateway_usage import read_usage, totals
+from reconciler.kinds.gateway.gateway_usage import read_usage, totals
 from tests import tiny_model
 from tests.benchmarks.models import images
 from tests.e2e.inside import inside

@@ -11,8 +11,8 @@ from reconciler.arm import files
 from reconciler.edges.kept_starts import KeepStarts
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Policy
-from reconciler.kinds.shares import Shares
-from reconciler.kinds.start_memory import LONGEST, StartMemory
+from reconciler.kinds.share.shares import Shares
+from reconciler.kinds.share.start_memory import LONGEST, StartMemory
 from serving.gateway.learning import RECENT
 from serving.gateway.routes import StartSeen
 from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures

@@ -11,8 +11,8 @@ from reconciler.arm.ownership import Ownership
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned
 from reconciler.engine.external import Origin
-from reconciler.kinds import adoption
 from reconciler.kinds.container_app import ContainerApp
+from reconciler.kinds.service import adoption
 
 OURS = tags.ownership("me", "InferenceService/phi", "dev")
 INGRESS = {"external": True, "targetPort": 8000, "transport": "Auto", "allowInsecure": False}

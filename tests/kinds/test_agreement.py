@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from reconciler.api.outputs import AdapterOutputs, CatalogueOutputs, SeenReplica
-from reconciler.kinds.agreement import agreement
+from reconciler.kinds.service.agreement import agreement
 from serving.catalogue import AdapterReport, ReplicaReport
 
 CATALOGUE = CatalogueOutputs("e", 1, 4, (AdapterOutputs("red", "abcdef123456"),))

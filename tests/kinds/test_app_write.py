@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.composition.template import suffix
-from reconciler.kinds.app_write import why_again
+from reconciler.kinds.service.app_write import why_again
 
 OURS = suffix({"containers": []}, "Consumption")
 

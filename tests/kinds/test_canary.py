@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.api.resources import CatalogueAdapter, CatalogueCanary, Order
-from reconciler.kinds.canary import asked, explained, hold, versions
+from reconciler.kinds.catalogue.canary import asked, explained, hold, versions
 from serving.catalogue import (
     Adapter,
     AdapterReport,

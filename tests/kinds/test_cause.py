@@ -7,10 +7,10 @@ import pytest
 from reconciler.api.decided import WAY_OUT, is_decided
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds.cause import LONGEST, Causes, plain
-from reconciler.kinds.hold import Hold
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step, Verdict
+from reconciler.kinds.service.cause import LONGEST, Causes, plain
+from reconciler.kinds.service.hold import Hold
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Action, Step, Verdict
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from reconciler.arm import apps, files
 from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Observation
 from reconciler.engine.facts import View
-from reconciler.kinds import app_body, good_template
+from reconciler.kinds.service import app_body, good_template
 from tests.e2e.ground import is_write
 from tests.kinds.bench import BY_HAND, CHANGED, FIRST, KINDS, bench_of, every_kind, is_done
 from tests.kinds.bench import hub as hub  # noqa: PLC0414 - fixtures

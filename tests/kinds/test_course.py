@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.api.resources import RolloutStep
-from reconciler.kinds.course import Course, StepReached, noted
+from reconciler.kinds.service.course import Course, StepReached, noted
 
 NEW = "web--r2"
 NOW = datetime(2026, 11, 29, 12, 0, 30, tzinfo=UTC)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.api.outputs import AppOutputs
-from reconciler.kinds.looks import Looks, _settled
-from reconciler.kinds.turns import RATE, Turns
+from reconciler.kinds.service.looks import Looks, _settled
+from reconciler.kinds.service.turns import RATE, Turns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WRITES = 10.0  # apps made in a second: what ARM gives back

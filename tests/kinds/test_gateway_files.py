@@ -6,8 +6,8 @@ import pytest
 
 from reconciler.cli.exits import CommandError
 from reconciler.cli.usage import _first_day
-from reconciler.kinds.gateway_states import merged, state_of
-from reconciler.kinds.gateway_usage import UsedLines, _parsed, day_of, totals
+from reconciler.kinds.gateway.gateway_states import merged, state_of
+from reconciler.kinds.gateway.gateway_usage import UsedLines, _parsed, day_of, totals
 from serving.gateway.routes import GatewayState, RoutedState, UsageLine
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.database import MEMORY
 from reconciler.engine.external import Origin
 from reconciler.engine.store import Store
-from reconciler.kinds import api_keys
+from reconciler.kinds.service import api_keys
 from reconciler.sources.orders import order_rotation
 
 OLD, OTHER = "mk-old-value", "mk-other-value"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs
-from reconciler.kinds.looks import Looks
-from reconciler.kinds.turns import Turns
+from reconciler.kinds.service.looks import Looks
+from reconciler.kinds.service.turns import Turns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FOUND = {"properties": {"latestRevisionName": "phi--one"}}

@@ -8,11 +8,11 @@ import pytest
 from reconciler.api.conditions import Status
 from reconciler.api.outputs import AppOutputs, ArmView, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds.cause import Causes
-from reconciler.kinds.looks import _replica, _revision
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step, Verdict, next_step
-from reconciler.kinds.trial import PATIENCE, Trials
+from reconciler.kinds.service.cause import Causes
+from reconciler.kinds.service.looks import _replica, _revision
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Action, Step, Verdict, next_step
+from reconciler.kinds.service.trial import PATIENCE, Trials
 
 
 class Hand:

@@ -11,7 +11,7 @@ from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.arm import files
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Transfer
 from reconciler.kinds.published_folder import TELLING, PublishedFolder
-from reconciler.kinds.rounds import AT_ONCE, Rounds
+from reconciler.kinds.share.rounds import AT_ONCE, Rounds
 from tests.arm.conftest import finished, live, local_azure, share  # noqa: F401 - fixtures
 from tests.kinds.known import Known
 

@@ -5,8 +5,8 @@ does with each step.
 import pytest
 
 from reconciler.api.outputs import Revision
-from reconciler.kinds.hold import LONGEST, Hold
-from reconciler.kinds.rollout import Action, Verdict, next_step
+from reconciler.kinds.service.hold import LONGEST, Hold
+from reconciler.kinds.service.rollout import Action, Verdict, next_step
 
 
 def revision(

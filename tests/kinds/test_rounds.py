@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from reconciler.api.resources import ShareRef
-from reconciler.kinds.rounds import AT_ONCE, FORGOTTEN, Rounds
+from reconciler.kinds.share.rounds import AT_ONCE, FORGOTTEN, Rounds
 
 RESYNC = 60.0
 SHARE = ShareRef("dev", "rg", "acct", "phi")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from reconciler.api.outputs import AdapterOutputs, AppOutputs, CatalogueOutputs, RevisionRow
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec, ShareRef
 from reconciler.engine.external import ObjectKey
-from reconciler.kinds.route_view import changes_of, lacking, wanted_routes
+from reconciler.kinds.gateway.route_view import changes_of, lacking, wanted_routes
 from serving.catalogue import Limits
 from tests.kinds.known import Known
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.api.outputs import ScheduledReplicas
 from reconciler.api.schedule_fields import Schedule
 from reconciler.composition import template
-from reconciler.kinds.scheduled import scheduled
+from reconciler.kinds.service.scheduled import scheduled
 
 WORK = {"start": "0 7 * * 1-5", "end": "0 19 * * 1-5", "timezone": "Europe/Stockholm"}
 NOON = {"start": "0 11 * * *", "end": "0 13 * * *", "minReplicas": 3}

@@ -12,7 +12,7 @@ from reconciler.composition.environment import share_of
 from reconciler.daemon import Daemon
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
 from reconciler.engine.store import MEMORY, Store
-from reconciler.kinds.rounds import AT_ONCE, Rounds
+from reconciler.kinds.share.rounds import AT_ONCE, Rounds
 from reconciler.settings import Settings
 from tests.e2e.stage import Stage, environment
 from tests.kinds.known import Known

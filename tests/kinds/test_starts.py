@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from reconciler.api.outputs import AppOutputs, ArmView, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.route_view import wanted_routes
-from reconciler.kinds.starts import expected, remembered
+from reconciler.kinds.gateway.route_view import wanted_routes
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.starts import expected, remembered
 from serving.catalogue import ReplicaReport
 from serving.gateway.learning import RECENT, LearnedStarts
 from serving.gateway.routes import StartPrediction

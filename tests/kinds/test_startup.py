@@ -7,7 +7,7 @@ import pytest
 from reconciler.api.outputs import AppOutputs, ArmView, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.composition import template
-from reconciler.kinds.replicas import Seen
+from reconciler.kinds.service.replicas import Seen
 from serving.catalogue import ReplicaReport
 
 CREATED = "2026-11-25T10:00:00"  # Azure leaves the zone out now and then

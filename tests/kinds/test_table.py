@@ -10,7 +10,7 @@ from reconciler.api.kinds import Kind, Scope
 from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.kinds import kinds_for
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from reconciler.settings import Settings
 
 HOME = Path(reconciler.__file__).parent

@@ -10,7 +10,7 @@ from reconciler.daemon import Daemon
 from reconciler.engine.store import MEMORY, Store
 from reconciler.kinds import kinds_for
 from reconciler.kinds.arm_resource import ArmResource
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from reconciler.settings import Settings
 from tests.e2e.ground import is_write
 from tests.e2e.stage import Stage, environment, service

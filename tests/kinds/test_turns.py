@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from reconciler.kinds.turns import RATE, Turns
+from reconciler.kinds.service.turns import RATE, Turns
 
 RESYNC = 60.0
 

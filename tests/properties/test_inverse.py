@@ -28,7 +28,7 @@ from reconciler.composition.world import World
 from reconciler.engine.arguments import by_flag
 from reconciler.engine.diff import diff
 from reconciler.kinds import rules_of
-from reconciler.kinds.app_body import whole
+from reconciler.kinds.service.app_body import whole
 from tests.properties.written import CODES, ENVIRONMENTS, MODELS, documents, text_of
 
 FILE = Path("/nowhere/moorage.yaml")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from reconciler.api.outputs import Revision
 from reconciler.api.resources import RolloutStep
-from reconciler.kinds.course import Course, StepReached, noted
-from reconciler.kinds.hold import Hold
-from reconciler.kinds.rollout import Action, Verdict, next_step
+from reconciler.kinds.service.course import Course, StepReached, noted
+from reconciler.kinds.service.hold import Hold
+from reconciler.kinds.service.rollout import Action, Verdict, next_step
 
 STRATEGIES = st.sampled_from(["Surge", "Recreate", "BlueGreen"])
 MOST = 30  # steps of any rollout and the rollback after it

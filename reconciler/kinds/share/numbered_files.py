@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
 from reconciler.engine.external import Identity, Progress, Wrote
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 
 KEPT = 10  # files left in a folder, for readers with an old listing and for people
 

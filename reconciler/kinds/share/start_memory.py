@@ -13,7 +13,7 @@ from pydantic import Field
 from reconciler.api.outputs import SeenStart
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from serving.catalogue import Contract, sealed, unsealed
 from serving.gateway.learning import RECENT
 from serving.gateway.routes import StartSeen

@@ -21,10 +21,10 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.errors import ReconcileError
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.reports import Reports
-from reconciler.kinds.start_memory import StartMemory
-from reconciler.kinds.turns import Turns
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.turns import Turns
+from reconciler.kinds.share.reports import Reports
+from reconciler.kinds.share.start_memory import StartMemory
 from serving.catalogue import ReplicaReport
 
 UNREAD = timedelta(minutes=1)

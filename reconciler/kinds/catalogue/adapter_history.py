@@ -19,7 +19,7 @@ from reconciler.api.outputs import KeptAdapter, KeptAdapters
 from reconciler.api.resources import CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
-from reconciler.kinds.canary import SHORT, asked
+from reconciler.kinds.catalogue.canary import SHORT, asked
 from serving.catalogue import LONGEST, Adapter, Catalogue, Contract, Held, sealed, unsealed
 
 FILE_NAME = re.compile(r"^(?P<number>\d{9})\.json$")

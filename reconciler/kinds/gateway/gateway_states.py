@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from reconciler.api.resources import ShareRef
 from reconciler.arm import files
-from reconciler.kinds.reports import AGREEING, STALE
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.reports import AGREEING, STALE
+from reconciler.kinds.share.shares import Shares
 from serving.gateway.routes import GatewayState, RoutedState, in_time_of_reader
 from serving.untrusted import UntrustedError, parse
 

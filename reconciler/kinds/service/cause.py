@@ -21,10 +21,10 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.logs import event_endpoint, job_token, log_token, stream_logs
 from reconciler.engine.errors import ReconcileError
 from reconciler.engine.external import Mark, Progress
-from reconciler.kinds import quota
-from reconciler.kinds.hold import Hold
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step, Verdict
+from reconciler.kinds.service import quota
+from reconciler.kinds.service.hold import Hold
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Action, Step, Verdict
 from serving.untrusted import UntrustedError, parse
 
 LINES, LONGEST = 3, 200  # of output, and characters of each

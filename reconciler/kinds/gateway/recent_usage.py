@@ -13,8 +13,8 @@ from reconciler.arm import files
 from reconciler.arm.files import Entry
 from reconciler.arm.share import Share
 from reconciler.engine.errors import ReconcileError
-from reconciler.kinds.gateway_usage import UsedLines, day_of, lines_in, totals
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.gateway.gateway_usage import UsedLines, day_of, lines_in, totals
+from reconciler.kinds.share.shares import Shares
 from serving.gateway.routes import UsageLine
 
 EVERY = timedelta(seconds=30)  # between looks at the files

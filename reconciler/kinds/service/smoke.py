@@ -13,7 +13,7 @@ import aiohttp
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
-from reconciler.kinds.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
+from reconciler.kinds.service.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=10)
 LONGEST = 4096  # bytes of an answer that are read

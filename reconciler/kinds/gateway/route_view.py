@@ -16,7 +16,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import CatalogueKey, GatewayRoutesSpec, RouteSpec
 from reconciler.engine.external import Change, Facts, ObjectKey
 from reconciler.engine.fingerprint import fingerprint
-from reconciler.kinds.starts import expected
+from reconciler.kinds.service.starts import expected
 from serving.catalogue import GATEWAY_KEY, ApiKey
 from serving.gateway.routes import (
     GatewayRoutes,

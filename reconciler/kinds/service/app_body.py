@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds import api_keys
+from reconciler.kinds.service import api_keys
 
 ENGINE_VARIABLE = "MOORAGE_ENGINE"
 

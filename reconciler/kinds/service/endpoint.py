@@ -13,7 +13,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
-from reconciler.kinds.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
+from reconciler.kinds.service.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
 ONCE = {

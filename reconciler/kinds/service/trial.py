@@ -12,10 +12,10 @@ from reconciler.api.outputs import AppOutputs, Boot, Revision
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.engine.clock import Clock
-from reconciler.kinds.evaluation import Evaluations
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Verdict
-from reconciler.kinds.smoke import SmokeAnswer, smoke
+from reconciler.kinds.service.evaluation import Evaluations
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Verdict
+from reconciler.kinds.service.smoke import SmokeAnswer, smoke
 
 PATIENCE = 30.0  # seconds for which Azure must call a revision failed; a crash may pass
 CRASHES = 3  # one crash is no failure, because a dependency may come late

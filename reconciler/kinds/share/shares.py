@@ -13,7 +13,7 @@ from reconciler.arm.clients import Arm
 from reconciler.arm.ownership import Ownership
 from reconciler.arm.share import Share
 from reconciler.engine.external import Identity, ObjectKey
-from reconciler.kinds.rounds import Rounds
+from reconciler.kinds.share.rounds import Rounds
 
 
 class Shares:

@@ -29,11 +29,11 @@ from reconciler.api.outputs import (
 from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.external import Mark
-from reconciler.kinds.agreement import agreement, proof
-from reconciler.kinds.reports import STALE
-from reconciler.kinds.rollout import Step
-from reconciler.kinds.scheduled import scheduled
-from reconciler.kinds.starts import created_at, expected, ready_after, remembered
+from reconciler.kinds.service.agreement import agreement, proof
+from reconciler.kinds.service.rollout import Step
+from reconciler.kinds.service.scheduled import scheduled
+from reconciler.kinds.service.starts import created_at, expected, ready_after, remembered
+from reconciler.kinds.share.reports import STALE
 from serving.catalogue import ReplicaReport
 from serving.gateway.routes import StartPrediction
 

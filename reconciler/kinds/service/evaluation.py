@@ -14,9 +14,9 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.clock import Clock
-from reconciler.kinds import api_keys
-from reconciler.kinds.smoke import address
-from reconciler.kinds.vantage import GATEWAY, sees_ingress
+from reconciler.kinds.service import api_keys
+from reconciler.kinds.service.smoke import address
+from reconciler.kinds.service.vantage import GATEWAY, sees_ingress
 from serving.catalogue import Expectation
 from serving.untrusted import UntrustedError, parse
 

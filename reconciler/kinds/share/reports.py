@@ -14,7 +14,7 @@ from reconciler.api.resources import ContainerAppSpec, ShareRef
 from reconciler.arm import files
 from reconciler.arm.files import Entry
 from reconciler.arm.share import Share
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from serving.catalogue import ReplicaReport, earlier
 from serving.untrusted import UntrustedError, parse
 

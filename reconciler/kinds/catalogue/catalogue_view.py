@@ -16,9 +16,9 @@ from reconciler.api.outputs import (
 from reconciler.api.resources import CatalogueAdapter, CatalogueSpec
 from reconciler.engine.external import Change
 from reconciler.engine.fingerprint import fingerprint
-from reconciler.kinds import adapter_history
-from reconciler.kinds.adapter_history import AdapterSet
-from reconciler.kinds.canary import SHORT, asked, source_of
+from reconciler.kinds.catalogue import adapter_history
+from reconciler.kinds.catalogue.adapter_history import AdapterSet
+from reconciler.kinds.catalogue.canary import SHORT, asked, source_of
 from serving.catalogue import Adapter, ApiKey, Catalogue, Expectation
 
 

@@ -10,8 +10,8 @@ from reconciler.arm import apps, ids
 from reconciler.arm.clients import Arm
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Operation
-from reconciler.kinds import app_body
-from reconciler.kinds.app_write import is_refused, weights_of
+from reconciler.kinds.service import app_body
+from reconciler.kinds.service.app_write import is_refused, weights_of
 
 
 async def patch_app(

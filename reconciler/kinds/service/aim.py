@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
-from reconciler.kinds import app_body
-from reconciler.kinds.hold import Hold
-from reconciler.kinds.replicas import Seen
+from reconciler.kinds.service import app_body
+from reconciler.kinds.service.hold import Hold
+from reconciler.kinds.service.replicas import Seen
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from reconciler.arm.clients import Arm
 from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import Change
 from reconciler.engine.sameness import is_same
-from reconciler.kinds import api_keys
+from reconciler.kinds.service import api_keys
 
 _PATH, _END = "configuration.secrets[", "]"
 Entries = Mapping[str, Mapping[str, Any]]

@@ -17,9 +17,10 @@ from reconciler.arm import apps, ids
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Change, Impact, Origin
-from reconciler.kinds import adoption, api_keys, template_rules
-from reconciler.kinds.replicas import Seen
-from reconciler.kinds.rollout import Action, Step
+from reconciler.kinds import template_rules
+from reconciler.kinds.service import adoption, api_keys
+from reconciler.kinds.service.replicas import Seen
+from reconciler.kinds.service.rollout import Action, Step
 
 NO_STEP = Step(Action.NONE)
 PORT = "properties.configuration.ingress.targetPort"

@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.engine.external import Change, Origin
-from reconciler.kinds import adoption
+from reconciler.kinds.service import adoption
 
 PREFIX = "api-key-"
 

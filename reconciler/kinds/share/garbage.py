@@ -22,7 +22,7 @@ from reconciler.arm.publish import MANIFEST
 from reconciler.arm.share import Share
 from reconciler.engine.external import Desired
 from reconciler.engine.store import Store
-from reconciler.kinds.shares import Shares
+from reconciler.kinds.share.shares import Shares
 from serving.catalogue import LONGEST
 
 _LEVELS = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reconciler.api.outputs import Revision
-from reconciler.kinds.course import Course
-from reconciler.kinds.hold import Hold
+from reconciler.kinds.service.course import Course
+from reconciler.kinds.service.hold import Hold
 
 
 class Action(Enum):

@@ -1,0 +1,3 @@
+"""What the daemon keeps and reads on shares: the connections, numbered files, replicas' reports,
+how long starts took, and the garbage.
+"""
