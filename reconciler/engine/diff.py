@@ -47,7 +47,7 @@ def diff(desired: Any, observed: Any, rules: Rules = EXACT, at: str = "") -> tup
     number and its text are the same; `1.0Gi` is `1Gi`. `at` is the path, in the rules, of what is
     given, and begins the paths of the changes.
     """
-    start = _Position.first(rules, at)
+    start = _Position.first(rules, None if at else desired, at)
     return tuple(found for found in _walk(desired, observed, start) if isinstance(found, Change))
 
 
@@ -55,7 +55,7 @@ def compare(desired: Any, observed: Any, rules: Rules = EXACT) -> Comparison:
     """The changes of `diff`, and every other field that reads differently with the reason why it
     counts as the same.
     """
-    found = list(_walk(desired, observed, _Position.first(rules, thorough=True)))
+    found = list(_walk(desired, observed, _Position.first(rules, desired, thorough=True)))
     return Comparison(
         tuple(each for each in found if isinstance(each, Change)),
         tuple(each for each in found if isinstance(each, Suppressed)),
@@ -66,20 +66,22 @@ Found = Iterator[Change | Suppressed]
 
 
 class _Position(NamedTuple):
-    """Where the walk is, and what the rules say about that path. With `thorough` the walk also
-    reports fields that nobody asked for. A tuple is cheap, and every look makes some hundred.
+    """Where the walk is, and what the rules say about that path. `whole` is all that is asked; None
+    where the walk begins inside of it. With `thorough` the walk also reports fields that nobody
+    asked for. A tuple is cheap, and every look makes some hundred.
     """
 
     rules: Rules
+    whole: Any
     path: tuple[str, ...]
     shown: str
     thorough: bool
     traits: Traits
 
     @classmethod
-    def first(cls, rules: Rules, at: str = "", *, thorough: bool = False) -> _Position:
+    def first(cls, rules: Rules, whole: Any, at: str = "", *, thorough: bool = False) -> _Position:
         path = tuple(at.split(".")) if at else ()
-        return cls(rules, path, at, thorough, rules.traits(path))
+        return cls(rules, whole, path, at, thorough, rules.traits(path))
 
     def field(self, name: str) -> _Position:
         return self._below(name, f"{self.shown}.{name}" if self.shown else name)
@@ -91,13 +93,13 @@ class _Position(NamedTuple):
         return self._below(name, f"{self.shown}[{name}]")
 
     def entry(self, name: object) -> _Position:
-        shown = f"{self.shown}[{name}]"
-        return _Position(self.rules, self.path, shown, self.thorough, self.traits)
+        return self._replace(shown=f"{self.shown}[{name}]")
 
     def _below(self, name: str, shown: str) -> _Position:
         # ARM takes `Name` for `name`, and the rules are written in ARM's own spelling.
         path = (*self.path, name[:1].lower() + name[1:])
-        return _Position(self.rules, path, shown, self.thorough, self.rules.traits(path))
+        traits = self.rules.traits(path)
+        return _Position(self.rules, self.whole, path, shown, self.thorough, traits)
 
     def change(self, before: Any, after: Any) -> Change:
         return Change(self.shown, self.masked(before), self.masked(after), self.traits.effect)
@@ -125,6 +127,10 @@ def _walk(asked: Any, found: Any, place: _Position) -> Found:
     if traits.read_only:
         if not is_empty(asked) and not is_identical(asked, found):
             yield place.suppress(asked, found, Suppression.READ_ONLY)
+    elif traits.moot and traits.moot(place.whole):
+        if not (is_empty(asked) and is_empty(found)) and not is_identical(asked, found):
+            why = Suppression.SERVER_DEFAULT if is_empty(asked) else Suppression.READ_ONLY
+            yield place.suppress(asked, found, why)
     elif traits.write_only and is_empty(found):
         if not is_empty(asked):
             yield place.suppress(asked, found, Suppression.WRITE_ONLY)
@@ -214,6 +220,8 @@ def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Positio
     by_fold = {str(name).casefold(): name for name in found}
     matched = {name: name if name in found else by_fold.get(str(name).casefold()) for name in asked}
     members = place.traits.members
+    # Only a PATCH holds a null, and that leaves alone what it does not name.
+    patched = members and None in asked.values()
     for name, value in asked.items():
         there = matched[name]
         if members and (there is None or value is None):
@@ -228,7 +236,7 @@ def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Positio
     others = {n: v for n, v in found.items() if n not in matched.values() and v is not None}
     for name, value in others.items():
         inner = place.member(str(name))
-        if members or (place.traits.whole and not _is_choice(value, inner)):
+        if (members and not patched) or (place.traits.whole and not _is_choice(value, inner)):
             yield inner.change(value, None)
         elif place.thorough and not (is_empty(value) or inner.traits.ignored):
             read_only = inner.traits.read_only
@@ -270,9 +278,10 @@ def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | Non
     if not (here.traits.whole or here.thorough) or not isinstance(entry, Mapping):
         return None
     for identity, other in extra.items():
+        spelled = here.traits.rewrite(entry, other) if here.traits.rewrite else other
         there, back = (
             [each for each in walk if isinstance(each, Change)]
-            for walk in (_walk(entry, other, here), _walk(other, entry, here))
+            for walk in (_by_shape(entry, spelled, here), _by_shape(spelled, entry, here))
         )
         paths = {each.path.casefold() for each in (*there, *back)}
         if len(there) == len(back) == len(paths) == 1:

@@ -11,6 +11,7 @@ from typing import Any
 
 Path = tuple[str, ...]
 Rewrite = Callable[[Any, Any], Any]
+Moot = Callable[[Any], bool]
 IN_PLACE = "update in place"
 _KEPT = 4096  # paths whose traits are remembered; every name of a tag makes one more
 
@@ -37,6 +38,8 @@ class Rules:
     read_only: the service computes it, whatever is sent. write_only: the service never returns it.
     defaults: what an absent value stands for, on either side; `OneOf` where it may be several.
     rewrites: path -> (asked, found) -> found as the one who asked would spell it.
+    moot: path -> (the whole body that is asked) -> whether another field of it leaves this one to
+        the service, whatever is sent.
     effects: path -> what a change there does, for example `new revision` or `replace`.
     absent_is_false: the service leaves out a boolean that is false.
     null_asks_nothing: a null value leaves the choice to the service. A default, where one is named,
@@ -54,6 +57,7 @@ class Rules:
     write_only: Sequence[str] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     rewrites: Mapping[str, Rewrite] = field(default_factory=dict)
+    moot: Mapping[str, Moot] = field(default_factory=dict)
     effects: Mapping[str, str] = field(default_factory=dict)
     absent_is_false: bool = False
     null_asks_nothing: bool = False
@@ -92,6 +96,7 @@ class Rules:
             if default is None
             else (default,),
             rewrite=_first(self.rewrites, path, None),
+            moot=_first(self.moot, path, None),
             effect=_first(self.effects, path, above.effect),
         )
 
@@ -114,6 +119,7 @@ class Traits:
     write_only: bool = False
     defaults: tuple[Any, ...] = ()
     rewrite: Rewrite | None = None
+    moot: Moot | None = None
     effect: str = IN_PLACE
 
 

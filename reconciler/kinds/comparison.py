@@ -25,6 +25,13 @@ COMPUTED = (
 SPELLED = ("location", "kind", "managedBy", "identity.type", "identity.userAssignedIdentities")
 
 
+def _without_users(body: Any) -> bool:
+    """Whether the identity that is asked for is of a type that has no user-assigned ones."""
+    identity = body.get("identity") if isinstance(body, Mapping) else None
+    kind = identity.get("type") if isinstance(identity, Mapping) else None
+    return bool(kind) and "userassigned" not in str(kind).casefold()
+
+
 def with_common(
     *,
     lists: Mapping[str, str] | None = None,
@@ -35,6 +42,7 @@ def with_common(
     write_only: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
     rewrites: Mapping[str, Any] | None = None,
+    moot: Mapping[str, Any] | None = None,
     effects: Mapping[str, str] | None = None,
     absent_is_false: bool = False,
 ) -> Rules:
@@ -49,6 +57,7 @@ def with_common(
         write_only=write_only,
         defaults={"identity": {"type": "None"}, "identity.type": "None", **(defaults or {})},
         rewrites=rewrites or {},
+        moot={"identity.userAssignedIdentities": _without_users, **(moot or {})},
         effects=effects or {},
         absent_is_false=absent_is_false,
         # A null in a body of ours comes from a field that the document leaves out.

@@ -31,6 +31,10 @@ RULES = with_common(
         "properties.customerId",
         "properties.createdDate",
         "properties.modifiedDate",
+        # Of the first API, and still sent by old templates; Azure keeps none of them.
+        "properties.source",
+        "properties.portalUrl",
+        "properties.sku.tier",
         "properties.sku.lastSkuUpdate",
         "properties.workspaceCapping.quotaNextResetTime",
         "properties.workspaceCapping.dataIngestionStatus",

@@ -23,13 +23,26 @@ def _queue(asked: Any, found: Any) -> Any:
     """
     custom = asked.get("custom") if isinstance(asked, Mapping) else None
     typed = found.get("azureQueue") if isinstance(found, Mapping) else None
-    if not custom or not typed or not is_same(custom.get("type"), "azure-queue", ignore_case=True):
+    if not isinstance(custom, Mapping) or not isinstance(typed, Mapping) or not custom:
         return found
     apart = ("auth", "identity")
     metadata = {name: value for name, value in typed.items() if name not in apart}
     rest = {name: value for name, value in found.items() if name != "azureQueue"}
     given = {name: typed[name] for name in apart if name in typed}
-    return {**rest, "custom": {"type": custom["type"], "metadata": metadata, **given}}
+    return {**rest, "custom": {"type": "azure-queue", "metadata": metadata, **given}}
+
+
+def _by_labels(body: Any) -> bool:
+    """Whether no traffic is asked for and the mode is one where Azure writes it, by labels."""
+    configuration = _inner(_inner(body, "properties"), "configuration")
+    mode = configuration.get("activeRevisionsMode") or "Single"
+    plain = any(is_same(mode, each, ignore_case=True) for each in ("Single", "Multiple"))
+    return not plain and not _inner(configuration, "ingress").get("traffic")
+
+
+def _inner(body: Any, name: str) -> Mapping[str, Any]:
+    inner = body.get(name) if isinstance(body, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def _of_containers(name: str) -> dict[str, str]:
@@ -133,6 +146,7 @@ RULES: Rules = with_common(
         f"{TEMPLATE}.terminationGracePeriodSeconds": 30,
         f"{TEMPLATE}.*.imageType": "ContainerImage",
         f"{TEMPLATE}.volumes.storageType": "EmptyDir",
+        f"{TEMPLATE}.serviceBinds.clientType": "none",
         "….probes.httpGet.scheme": "HTTP",
         "….probes.failureThreshold": 3,
         "….probes.periodSeconds": 10,
@@ -159,5 +173,6 @@ RULES: Rules = with_common(
         f"{_EVENTS}.pollingInterval": 30,
     },
     rewrites={f"{_SCALE}.rules": _queue},
+    moot={f"{_INGRESS}.traffic": _by_labels},
     absent_is_false=True,
 )
