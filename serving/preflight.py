@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from serving.inspection.adapter_config import CONFIG, judge_config, ranks_of, shown
+from serving.inspection.architecture import retired
 from serving.inspection.base import Base, read_base, read_kind
 from serving.inspection.fit import Module, judge_copies, judge_modules, judge_pairs, modules_of
 from serving.inspection.hints import WEIGHTS, no_configuration, no_model, no_weights
-from serving.inspection.json_files import FileFault, read_object
+from serving.inspection.json_files import FileFault, is_pointer, pointer_fault, read_object
 from serving.inspection.weights import Tensor, WeightsError, all_zero, not_finite, read_header
 
 # The only list of vLLM versions whose internals serving/engine.py was tested against.
@@ -29,6 +30,8 @@ SUPPORTED_VLLM = ("0.32.0",)
 READ = (CONFIG, WEIGHTS)
 # bytes: during a change two versions lie side by side on a replica's local disk, which holds 8 GiB
 SIZE_LIMIT = 3 << 30
+# What vLLM loads a model from, and the entries of a folder that are looked at for it.
+_WEIGHTS, _FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".tensors"), 10_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,33 @@ def check_adapter(
 
 def model_fault(folder: Path) -> str:
     """Why a folder is no base model; empty when it may be one."""
-    return "" if (folder / "config.json").is_file() else no_model(folder)
+    # Mistral's own format has params.json, which vLLM reads too.
+    known = any((folder / name).is_file() for name in ("config.json", "params.json"))
+    return "" if known else no_model(folder)
+
+
+def weights_fault(folder: Path) -> str:
+    """Why vLLM finds no weights in a model's folder; empty when it may find some."""
+    for count, path in enumerate(sorted(folder.iterdir())):
+        if count > _FILES:
+            break
+        if path.suffix in _WEIGHTS and path.is_file():
+            with path.open("rb") as file:
+                return pointer_fault(path.name) if is_pointer(file.read(64)) else ""
+    return f"{folder} holds a configuration and no weights (*.safetensors or *.bin)"
+
+
+def no_longer_served(architecture: str) -> str:
+    """Why vLLM serves no model of an architecture that it once had; empty for every other one."""
+    until = retired().get(architecture, "")
+    if not until:
+        return ""
+    if "://" in until:
+        return f"vLLM serves {architecture} only with a plug-in ({until}); name another model"
+    return (
+        f"vLLM served {architecture} until version {until} and serves it no more"
+        f" ({SUPPORTED_VLLM[-1]} is the version here); name another model"
+    )
 
 
 def takes_lora(base: Path) -> bool:

@@ -1,5 +1,5 @@
-"""The one place where a manifest's local models are looked into: whether a folder holds a model,
-and whether vLLM takes the length that the document asks for.
+"""The one place where a manifest's local models are looked into: whether a folder holds a model
+that vLLM serves, and whether vLLM takes the length that the document asks for.
 """
 
 from __future__ import annotations
@@ -10,31 +10,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler.api.context_lengths import length_asked, longest_context
 from reconciler.api.documents import InferenceService
 from reconciler.api.loaded import Loaded
 from reconciler.api.problems import Problem
 from reconciler.api.regular_files import read_regular
-from serving.preflight import model_fault
+from reconciler.api.service import InferenceServiceSpec
+from serving.preflight import model_fault, no_longer_served, weights_fault
 
 CONFIG_BYTES = 4 * 2**20
 LENGTH = "max-model-len"
-# The keys by which vLLM finds the longest context of a model in its configuration.
-_LENGTHS = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "model_max_length",
-    "max_target_positions",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-)
 _LONGER = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
+_SOURCE = ("spec", "model", "source")
+_HINT = "name a folder as save_pretrained writes it"
 
 
 def model_problems(loaded: Loaded) -> Iterator[Problem]:
-    """A model folder that holds no model, and a context that is longer than the model's."""
+    """A model folder that holds no model, or one that vLLM does not serve, and a context that is
+    longer than the model's.
+    """
     if not isinstance(loaded.document, InferenceService) or loaded.document.spec.model is None:
         return
     spec = loaded.document.spec
@@ -42,15 +36,41 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
     folder = loaded.folder(spec.model.source)
     if folder is None or not os.path.isdir(folder):  # noqa: PTH112
         return  # what is missing, or cannot be looked at, is told elsewhere
-    if fault := model_fault(folder):
+    args = spec.engine.args
+    # Without a load format vLLM looks for the weights itself; `dummy`, for one, reads none.
+    fault = model_fault(folder) or ("" if "load-format" in args else weights_fault(folder))
+    if fault:
         # A fault that says by itself what to do needs no other hint.
-        hint = "" if ";" in fault else "name a folder as save_pretrained writes it"
-        yield loaded.problem(("spec", "model", "source"), fault, hint)
+        yield loaded.problem(_SOURCE, fault, "" if ";" in fault else _HINT)
         return
-    asked = spec.engine.args.get(LENGTH)
-    longest = longest_context(folder)
+    config = _config(folder)
+    if why := _not_served(config, args):
+        yield loaded.problem(_SOURCE, why)
+        return
+    yield from _too_long(loaded, spec, config)
+
+
+def _not_served(config: Mapping[str, Any], args: Mapping[str, Any]) -> str:
+    """Why vLLM serves no model of this architecture; empty where it does, or where code of the
+    model's own or a flag decides.
+    """
+    own = bool(config.get("auto_map")) and bool(args.get("trust-remote-code"))
+    if own or {"model-impl", "hf-overrides"} & args.keys():
+        return ""
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else ""
+    return no_longer_served(name) if isinstance(name, str) else ""
+
+
+def _too_long(
+    loaded: Loaded, spec: InferenceServiceSpec, config: Mapping[str, Any]
+) -> Iterator[Problem]:
+    args = spec.engine.args
+    if "hf-overrides" in args:
+        return  # vLLM then starts with another configuration than the folder's
+    asked, longest = length_asked(args.get(LENGTH)), longest_context(config)
     longer = any(each.name == _LONGER and each.value not in (None, "", "0") for each in spec.env)
-    if isinstance(asked, int) and longest is not None and asked > longest and not longer:
+    if asked is not None and longest is not None and asked > longest and not longer:
         yield loaded.problem(
             ("spec", "engine", "args", LENGTH),
             f"the model has a context of {longest} tokens, and vLLM does not start with {asked}",
@@ -58,32 +78,10 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
         )
 
 
-def longest_context(folder: Path) -> int | None:
-    """The most that vLLM takes as max-model-len; None where the configuration does not say."""
+def _config(folder: Path) -> Mapping[str, Any]:
+    """The model's configuration; empty where it cannot be read, which the replica will say."""
     try:
         config = json.loads(read_regular(folder / "config.json", CONFIG_BYTES))
     except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(config, dict):
-        return None
-    inner = config.get("text_config")
-    found = [
-        _scaled(each, each.get("rope_scaling") or each.get("rope_parameters"))
-        for each in (config, inner)
-        if isinstance(each, dict)
-    ]
-    return max((each for each in found if each is not None), default=None)
-
-
-def _scaled(config: Mapping[str, Any], scaling: object) -> int | None:
-    """The longest of the lengths, with the factor by which the positions are stretched. Rather too
-    long: a length that vLLM takes must not be refused.
-    """
-    lengths = [
-        value
-        for key in _LENGTHS
-        if isinstance(value := config.get(key), int) and not isinstance(value, bool) and value > 0
-    ]
-    factor = scaling.get("factor") if isinstance(scaling, dict) else None
-    stretched = float(factor) if isinstance(factor, int | float) and factor > 1 else 1.0
-    return int(max(lengths) * stretched) if lengths else None
+        return {}
+    return config if isinstance(config, dict) else {}

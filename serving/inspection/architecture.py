@@ -167,6 +167,14 @@ def architecture(name: str) -> Architecture:
     )
 
 
+def retired() -> Mapping[str, str]:
+    """The architectures that vLLM had once and serves no more, with its last version that did, or
+    with the address of the plug-in that has them now.
+    """
+    found: Mapping[str, str] = _table()["retired"]
+    return found
+
+
 def _registered(name: str) -> str:
     """The name under which vLLM has the architecture: an embedding model's or a classifier's is
     that of the language model which it is made of.

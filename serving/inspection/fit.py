@@ -80,6 +80,14 @@ def modules_of(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Module], list[s
 def judge_pairs(modules: Iterable[Module], config: Mapping[str, Any]) -> Iterator[str]:
     """Every module has an A and a B of one rank, the one that its configuration gives it."""
     modules = list(modules)
+    empty = sum(any(0 in one.shape for one in module.sides.values()) for module in modules)
+    if empty:
+        yield (
+            f"the LoRA of {empty} of {len(modules)} modules is empty, as DeepSpeed ZeRO-3 saves it"
+            " when the weights are not gathered first: set"
+            " stage3_gather_16bit_weights_on_model_save and save the adapter again"
+        )
+        return
     patterns = Patterns(config, (_pattern_name(module.name) for module in modules))
     for module in modules:
         if len(module.sides) < 2:

@@ -63,14 +63,29 @@ def no_model(folder: Path) -> str:
     """Why a folder without config.json is no base model."""
     if (folder / CONFIG).is_file():
         return f"{folder} is an adapter and not a model; name it under spec.adapters"
-    return f"{folder} is no model folder: it has no config.json"
+    if checkpoints := sorted(_below(folder, "checkpoint-", "config.json"), key=_step):
+        return (
+            f"{folder} holds only a trainer's checkpoints; name one of them, such as"
+            f" {folder.name}/{checkpoints[-1].name}"
+        )
+    told = f"{folder} is no model folder: it has no config.json"
+    if _any(folder, "*.gguf"):
+        return (
+            f"{told}, and holds a model in llama.cpp's format (GGUF); name the folder that it was"
+            " made from"
+        )
+    if any(_any(folder, one) for one in _MODELS):
+        return f"{told}, only weights; copy the other files of the model as well"
+    if (folder / "tokenizer_config.json").is_file():
+        return f"{told}, only a tokenizer; copy the other files of the model as well"
+    return told
 
 
-def _below(folder: Path, start: str) -> Iterator[Path]:
+def _below(folder: Path, start: str, holding: str = CONFIG) -> Iterator[Path]:
     for count, path in enumerate(folder.iterdir()):
         if count > _ENTRIES:
             return
-        if path.name.startswith(start) and (path / CONFIG).is_file():
+        if path.name.startswith(start) and (path / holding).is_file():
             yield path
 
 

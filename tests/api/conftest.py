@@ -13,6 +13,7 @@ def manifest(tmp_path):
     for folder in ("models/phi", "adapters/a", "adapters/b", "inference"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "models" / "phi" / "config.json").write_text("{}")
+    (tmp_path / "models" / "phi" / "pytorch_model.bin").touch()
     (tmp_path / "inference" / "app.py").write_text("print('hello')\n")
 
     def write(text, name="m.yaml"):

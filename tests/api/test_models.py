@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from reconciler.api.context_lengths import length_asked, longest_context
 from reconciler.api.manifest import ManifestError, load
-from reconciler.api.models import longest_context
 
 DOCUMENT = """\
 apiVersion: moorage.dev/v1alpha1
@@ -13,20 +13,22 @@ kind: InferenceService
 metadata: {{name: phi}}
 spec:
   model: {{source: ./model}}
-  engine: {{args: {{max-model-len: {length}}}}}
+  engine: {{{allow}args: {{max-model-len: {length}}}}}
   env: [{env}]
 """
 
 
-def problems(folder, config, length=100, env=""):
+def problems(folder, config, length=100, env="", weights="pytorch_model.bin", allow=""):
     """What `load` says of a document beside a model with this configuration."""
     model = folder / "model"
     model.mkdir(exist_ok=True)
+    if config is not None and weights:
+        (model / weights).write_bytes(b"weights")
     if config is not None:
         (model / "config.json").write_text(
             config if isinstance(config, str) else json.dumps(config)
         )
-    (folder / "m.yaml").write_text(DOCUMENT.format(length=length, env=env))
+    (folder / "m.yaml").write_text(DOCUMENT.format(length=length, env=env, allow=allow))
     try:
         load([folder / "m.yaml"])
     except ManifestError as error:
@@ -58,9 +60,38 @@ def test_an_adapter_in_the_models_place_is_named_as_such(tmp_path):
         (
             {
                 "max_position_embeddings": 4096,
-                "rope_scaling": {"rope_type": "yarn", "factor": 4.0},
+                "rope_scaling": {"rope_type": "linear", "factor": 4.0},
             },
             16384,
+        ),
+        (
+            {
+                "max_position_embeddings": 4096,
+                "rope_parameters": {"full_attention": {"type": "dynamic", "factor": 2}},
+            },
+            8192,
+        ),
+        *(
+            (
+                {"max_position_embeddings": 131072, "rope_scaling": {"type": kind, "factor": 8}},
+                2**17,
+            )
+            for kind in ("llama3", "yarn", "longrope", "deepseek_yarn")
+        ),
+        (
+            {
+                "model_type": "gemma3_text",
+                "max_position_embeddings": 131072,
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+            },
+            131072,
+        ),
+        ({"max_position_embeddings": 32768, "sliding_window": 4096}, 32768),
+        ({"max_position_embeddings": 8192, "model_max_length": 131072}, 131072),
+        ({"max_position_embeddings": 8192, "seq_length": 2048}, 2048),
+        (
+            {"max_position_embeddings": 512, "text_config": {"max_position_embeddings": 8192}},
+            8192,
         ),
         ({"max_position_embeddings": 131072, "rope_scaling": {"type": "longrope"}}, 131072),
         ({"max_position_embeddings": True}, None),
@@ -74,7 +105,84 @@ def test_the_longest_context_is_what_the_configuration_says(tmp_path, config, lo
     """None where it says nothing that can be used: then nothing is refused."""
     said = problems(tmp_path, config, length=(longest or 10**6))
     assert said == ""
-    assert longest_context(tmp_path / "model") == longest
+    if isinstance(config, dict):
+        assert longest_context(config) == longest
+    if longest:
+        assert f"a context of {longest} tokens" in problems(tmp_path, config, length=longest + 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "tokens"),
+    [
+        (4096, 4096),
+        ("4096", 4096),
+        ("16k", 16000),
+        ("16K", 16384),
+        ("25.6k", 25600),
+        ("auto", None),
+        (None, None),
+        (True, None),
+    ],
+)
+def test_a_length_is_read_as_vllm_reads_it(value, tokens):
+    """Its letters too; what vLLM chooses itself is no length."""
+    assert length_asked(value) == tokens
+
+
+def test_a_configuration_that_a_flag_changes_is_not_judged(tmp_path):
+    """With hf-overrides vLLM starts with another context than the folder's."""
+    length = "8192, hf-overrides: '{\"max_position_embeddings\": 8192}'"
+    assert problems(tmp_path, {"max_position_embeddings": 4096}, length=length) == ""
+
+
+def test_a_model_without_weights_is_refused(tmp_path):
+    """Also one whose weights Git LFS has not fetched; a load format says by itself what it reads."""
+    assert "holds a configuration and no weights" in problems(tmp_path, {}, weights="")
+    dummy = "100, load-format: dummy"
+    assert problems(tmp_path, {}, weights="", length=dummy) == ""
+    (tmp_path / "model" / "model.safetensors").write_text("version https://git-lfs.github.com/")
+    said = problems(tmp_path, {}, weights="")
+    assert "model.safetensors is a Git LFS pointer" in said
+    assert "m.yaml:5:19: " in said
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("model.gguf", "llama.cpp's format (GGUF)"),
+        ("pytorch_model.bin", "only weights"),
+        ("model-00001-of-00002.safetensors", "only weights"),
+        ("tokenizer_config.json", "only a tokenizer"),
+        ("checkpoint-20/config.json", "name one of them, such as model/checkpoint-20"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_named_for_what_it_is(tmp_path, name, sentence):
+    """At the place of the source, with what to name in its place."""
+    (tmp_path / "model" / name).parent.mkdir(parents=True)
+    (tmp_path / "model" / name).touch()
+    said = problems(tmp_path, None)
+    assert said.startswith(str(tmp_path / "m.yaml:5:19: "))
+    assert sentence in said
+
+
+def test_mistrals_own_format_is_a_model(tmp_path):
+    """It has params.json and no config.json."""
+    (tmp_path / "model").mkdir()
+    for name in ("params.json", "consolidated.safetensors"):
+        (tmp_path / "model" / name).write_text("{}")
+    assert problems(tmp_path, None) == ""
+
+
+def test_a_model_that_vllm_serves_no_more_is_refused(tmp_path):
+    """With its last version; code of the model's own may still serve it."""
+    config = {"architectures": ["QWenLMHeadModel"]}
+    said = problems(tmp_path, config)
+    assert "m.yaml:5:19: vLLM served QWenLMHeadModel until version 0.23.0" in said
+    trusted = {"length": "100, trust-remote-code: true", "allow": "allow: [trust-remote-code], "}
+    own = {**config, "auto_map": {"AutoModel": "modeling_qwen.QWen"}}
+    assert "serves it no more" in problems(tmp_path, own)
+    assert problems(tmp_path, own, **trusted) == ""
+    assert problems(tmp_path, {"architectures": ["Qwen2ForCausalLM"]}) == ""
 
 
 def test_a_longer_context_than_the_models_is_refused_at_the_save(tmp_path):

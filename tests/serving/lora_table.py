@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-from tests.serving.lora_wrapped import light_experts, lost, names, usual  # noqa: E402
+from tests.serving.lora_wrapped import light_experts, lost, names, retired, usual  # noqa: E402
 
 TABLE = ROOT / "serving" / "inspection" / "vllm_lora.json"
 # What the CPU image lacks and no LoRA module needs: image, audio and satellite libraries.
@@ -108,7 +108,7 @@ def render(table: dict[str, Any]) -> str:
         f'{{"vllm": {json.dumps(table["vllm"])},',
         f'"endings": {json.dumps(table["endings"])},',
     ]
-    for part in ("stored", "architectures", "classes"):
+    for part in ("stored", "retired", "architectures", "classes"):
         rows = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(table[part].items()))
         lines += [f'"{part}": {{', ",\n".join(rows), "}" + ("," if part != "classes" else "")]
     return "\n".join([*lines, "}", ""])
@@ -184,6 +184,7 @@ class Tables:
 
         endings = [ending for ending, _ in iter_architecture_defaults()]
         table = {"vllm": vllm.__version__, "endings": endings, "stored": self._stored(endings)}
+        table["retired"] = retired(self.registry, endings)
         return {**table, "architectures": architectures, "classes": classes}
 
     def _stored(self, endings: list[str]) -> dict[str, list[list[str]]]:

@@ -71,3 +71,24 @@ def names(mapper: Any) -> dict[str, Any]:
         "suffix": [list(pair) for pair in renames.orig_to_new_suffix.items()],
     }
     return {key: value for key, value in told.items() if value}
+
+
+def retired(registry: Any, endings: list[str]) -> dict[str, str]:
+    """The architectures that vLLM had once, with its last version or the address of a plug-in,
+    without those that its backend for transformers serves now.
+    """
+    import transformers
+
+    known = registry._VLLM_MODELS
+
+    def is_served(name: str) -> bool:
+        ending = next((one for one in endings if name.endswith(one)), None)
+        if ending and any(name.replace(ending, other) in known for other in endings):
+            return True
+        cls = getattr(transformers, name, None)
+        return cls is not None and bool(
+            cls.is_backend_compatible() or cls._can_set_attn_implementation()
+        )
+
+    once = {**registry._PREVIOUSLY_SUPPORTED_MODELS, **registry._OOT_SUPPORTED_MODELS}
+    return {name: until for name, until in sorted(once.items()) if not is_served(name)}

@@ -54,6 +54,10 @@ def _edit(change):
     return apply
 
 
+def _empty(tensors):
+    tensors.update({name: ((0,), array("f")) for name in tensors})
+
+
 def _set(value):
     def change(tensors):
         next(iter(tensors.values()))[1][5] = value
@@ -167,6 +171,7 @@ REFUSED = [
         "layer 7, but the base model has 2 layers",
     ),
     ("unknown module", {}, _edit(_rename("q_proj", "zz_proj")), "takes no LoRA on zz_proj"),
+    ("nothing gathered", {}, _edit(_empty), "is empty, as DeepSpeed ZeRO-3 saves it"),
     ("half a pair", {}, _edit(lambda t: t.pop(next(iter(t)))), "one half"),
     (
         "no LoRA tensor",

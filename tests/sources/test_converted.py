@@ -35,8 +35,9 @@ A100, T4 = "Consumption-GPU-NC24-A100", "Consumption-GPU-NC8as-T4"
 
 @pytest.fixture
 def project(tmp_path):
-    """A base without weights that says bfloat16, and a float32 adapter."""
+    """A base that says bfloat16 and whose weights nobody reads, and a float32 adapter."""
     (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "pytorch_model.bin").touch()
     say(tmp_path, dtype="bfloat16")
     (tmp_path / "style").mkdir()
     config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
