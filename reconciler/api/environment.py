@@ -88,9 +88,9 @@ class WorkloadProfile(Model):
     Consumption-GPU-NC8as-T4.
     """
     minimum_count: Annotated[Int, Field(ge=0, le=100)] | None = None
-    """Nodes kept ready; dedicated profiles only."""
+    """Nodes that always run; dedicated profiles only."""
     maximum_count: Annotated[Int, Field(ge=1, le=100)] | None = None
-    """Most nodes; dedicated profiles only."""
+    """The highest number of nodes; dedicated profiles only."""
 
     @model_validator(mode="after")
     def _counts(self) -> Self:

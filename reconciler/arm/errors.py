@@ -83,7 +83,9 @@ TABLE: Mapping[str, Rule] = {
     "ShareBeingDeleted": _BUSY,
     "DeletePending": _BUSY,
     "SharingViolation": _BUSY,
-    "LeaseAlreadyPresent": Rule(Busy, "Without an end it is no daemon's: release or break it."),
+    "LeaseAlreadyPresent": Rule(
+        Busy, "Wait. If the lease has no end, no daemon made it: release or break it."
+    ),
     "LeaseIdMismatchWithLeaseOperation": _BUSY,
     "LeaseNotPresentWithLeaseOperation": _BUSY,
     # A resource that the object needs does not exist (yet).
@@ -186,7 +188,7 @@ TABLE: Mapping[str, Rule] = {
         DecidedElsewhere, "Add the workload profile to the Environment."
     ),
     **dict.fromkeys(_EXPIRED, Rule(RetryableError, "Wait: a new one is fetched.")),
-    "OperationCanceled": Rule(RetryableError, "", None, "wait: it is tried again"),
+    "OperationCanceled": Rule(RetryableError, "", None, "Wait: it is tried again."),
     "InvalidAuthenticationTokenTenant": Rule(
         WaitingForHuman, "Check AZURE_TENANT_ID: the subscription is in another tenant."
     ),

@@ -72,7 +72,7 @@ Documents = Annotated[
     list[str] | None,
     typer.Argument(
         help="NAME or KIND/NAME; all, if left out.",
-        metavar="[DOCUMENT]...",
+        metavar="DOCUMENT",
         autocompletion=_services,
     ),
 ]

@@ -43,7 +43,7 @@ def events(
         bool, typer.Option("--watch", "-w", help="Stay and print what happens.")
     ] = False,
 ) -> None:
-    """Show what happened, latest last. Writes, drift put right, errors."""
+    """Show what happened, latest last: writes, corrected drift, errors."""
     from reconciler.cli.console import Console
 
     as_json = check_output(output)

@@ -50,7 +50,7 @@ def logs(
     since: Annotated[
         str,
         typer.Option(
-            help="Only lines of the last 90s, 10m or 2h, of the 300 that Azure keeps.",
+            help="Only lines of the last 90s, 10m or 2h. Azure keeps 300 lines.",
             metavar=DURATION,
         ),
     ] = "",

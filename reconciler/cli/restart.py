@@ -45,7 +45,7 @@ def restart(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Restart the replicas of a service and wait until they are ready. No new revision comes of it;
+    """Restart the replicas of a service and wait until they are ready. There is no new revision;
     requests fail while no replica is ready.
     """
     as_json, settings = check_output(output), settings_of(target, state_dir)

@@ -36,8 +36,8 @@ def status(
     ] = False,
 ) -> None:
     """Show whether everything serves, why not, and what to do. Then conditions, revisions and
-    replicas, as the daemon last observed them; of more than three services a line each, and all of
-    those that are named.
+    replicas, as the daemon last observed them. More than three services have a line each; name a
+    service to see all of it.
     """
     from reconciler.cli.console import Console
 

@@ -20,6 +20,7 @@ from reconciler.api.reasons import Reason
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import Store
+from reconciler.web.axes import remedy_of, without_remedy
 from reconciler.web.service_view import app_of
 from reconciler.web.wording import read_time, stamp
 
@@ -178,6 +179,7 @@ def _idle(
 
 def _notice(occasion: Occasion, ref: DocumentRef, condition: Condition) -> Notice:
     reason = condition.reason
-    remedy = reason.remedy if isinstance(reason, Reason) else ""
+    message = without_remedy(condition.message, reason)
     since = stamp(condition.last_transition_time)
-    return Notice(occasion, ref, f"{reason}: {condition.message}".rstrip(": "), since, remedy)
+    remedy = remedy_of(reason).removesuffix(".")
+    return Notice(occasion, ref, f"{reason}: {message}".rstrip(": "), since, remedy)
