@@ -100,6 +100,7 @@ class Browser:
 
     async def click(self, selector: str, words: str = "") -> None:
         """Click the middle of the first visible element (with these words in it, if any)."""
+        await self.until("document.readyState === 'complete'")  # else a style may still move it
         place = await self.run(
             f"""(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find(
                 e => e.checkVisibility({{visibilityProperty: true}}) && e.innerText.includes({json.dumps(words)}));

@@ -15,6 +15,7 @@ from reconciler.engine.record import ObjectRecord
 from reconciler.web.generations import Generation
 from reconciler.web.service_view import DocumentView
 from reconciler.web.view import PageView
+from reconciler.web.wording import span
 
 _DATA = {kind.value for kind in Kind if kind.holds_data}
 
@@ -118,7 +119,7 @@ def _change(record: ObjectRecord, document: DocumentView, strategy: str) -> Effe
 def _gap(document: DocumentView, strategy: str, who: str) -> Effect:
     """Whether requests are answered while a revision starts, by the strategy of the document."""
     seconds = next((e.startup.predicted_seconds for e in document.app.replicas if e.startup), None)
-    long = f" ({seconds} s predicted)" if seconds else ""
+    long = f" ({span(seconds)} predicted)" if seconds else ""
     if strategy in ("Surge", "BlueGreen"):
         return Effect(f"{document.name} keeps serving while {who} starts{long}.")
     if strategy == "Recreate":

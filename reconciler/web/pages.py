@@ -4,7 +4,7 @@ script only fetches the same page again when `updates` says that something chang
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
@@ -24,11 +24,27 @@ from reconciler.web.resource_graph import anchor
 from reconciler.web.service_view import DocumentView
 from reconciler.web.updates import Updates
 from reconciler.web.view import PageView, snippets_of, stages
-from reconciler.web.wording import age, brief, clock, prose, span, spans, stamp, wait
+from reconciler.web.wording import (
+    age,
+    brief,
+    change,
+    clock,
+    prose,
+    second,
+    span,
+    spans,
+    stamp,
+    wait,
+)
 
 PER_PAGE = 100  # services in a list
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
 ORDER = (Tone.BAD, Tone.WARN, Tone.BUSY, Tone.QUIET, Tone.GOOD)
+ORDERS: Mapping[str, Callable[[DocumentView], tuple[int, str]]] = {
+    "": lambda each: (ORDER.index(each.tone), each.name),
+    "name": lambda each: (0, each.name),
+    "replicas": lambda each: (-each.billed, each.name),
+}
 # Nothing comes from elsewhere, nothing goes elsewhere, and no other page may frame this one.
 HEADERS = {
     "Content-Security-Policy": (
@@ -76,12 +92,13 @@ class Pages:
         view, words = self._look(False), request.query.get("q", "").strip()
         only = request.query.get("only", "")
         found = [each for each in view.services if _matches(each, words, only)]
-        found.sort(key=lambda each: (ORDER.index(each.tone), each.name))
+        sort = request.query.get("sort", "")
+        found.sort(key=ORDERS.get(sort, ORDERS[""]))
         page = _number(request.query.get("page", ""))
         pages = max(1, -(-len(found) // PER_PAGE))
         page = min(page, pages)
         rows = found[(page - 1) * PER_PAGE : page * PER_PAGE]
-        others = {"q": words, "only": only}
+        others = {"q": words, "only": only, "sort": sort}
         query = urlencode({name: value for name, value in others.items() if value})
         return self._render(
             "overview.html",
@@ -90,6 +107,7 @@ class Pages:
             found=len(found),
             words=words,
             only=only,
+            sort=sort,
             page=page,
             pages=pages,
             query=query,
@@ -226,7 +244,7 @@ def _templates() -> jinja2.Environment:
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
     found.filters.update(plain=plain)
-    found.filters.update(wait=wait, clock=clock)
+    found.filters.update(wait=wait, clock=clock, second=second, change=change)
     found.globals.update(anchor=anchor, address=_address)
     return found
 
@@ -249,7 +267,8 @@ def _matches(document: DocumentView, words: str, only: str) -> bool:
         "waiting": document.waits is not None,
         "billed": document.billed > 0,
     }
-    return words.casefold() in document.name.casefold() and fits.get(only, True)
+    told = f"{document.name} {document.verdict}".casefold()
+    return words.casefold() in told and fits.get(only, True)
 
 
 def _generation(

@@ -136,6 +136,12 @@ class DocumentView:
     def name(self) -> str:
         return self.ref.name
 
+    @cached_property
+    def environment(self) -> DocumentRef | None:
+        """The Environment on whose resources a service stands."""
+        refs = (node.document for node in self.nodes if node.document.kind == "Environment")
+        return next(refs, None) if self.is_service else None
+
     @property
     def is_service(self) -> bool:
         return self.ref.kind == "InferenceService"

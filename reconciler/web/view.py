@@ -66,6 +66,11 @@ class PageView:
         return tuple(each for each in self.documents if not each.is_service)
 
     @property
+    def unfit(self) -> tuple[DocumentView, ...]:
+        """The Environments that are not in place: nothing in them can be well."""
+        return tuple(each for each in self.environments if each.health.tone is Tone.BAD)
+
+    @property
     def waiting(self) -> tuple[DocumentView, ...]:
         return tuple(each for each in self.documents if each.waits)
 
@@ -113,6 +118,8 @@ class PageView:
             serving = len(services) - len(down)
             serve = "serves" if serving == 1 else "serve"
             said = f"{serving} of {len(services)} services {serve}; {names}{more} {verb} not."
+        for each in self.unfit:
+            said += f" Environment {each.name} is not in place."
         unapplied = [each for each in self.documents if each.sync.word in ("Out of sync", "Held")]
         if unapplied and len(services) > 1:
             many = len(unapplied) > 1

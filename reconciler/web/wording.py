@@ -56,6 +56,16 @@ def clock(when: datetime | float | str | None) -> str:
     return f"{utc.day} {utc:%b %H:%M} UTC"
 
 
+def second(when: datetime) -> str:
+    """A present instant: whether a page is of now shows in its seconds."""
+    return when.astimezone(UTC).strftime("%H:%M:%S UTC")
+
+
+def change(text: str) -> str:
+    """A changed field; its arrow stays in one piece where the line wraps."""
+    return text.replace(" -> ", " →\N{NO-BREAK SPACE}")
+
+
 def brief(message: str, causes: Sequence[PlainCause] = ()) -> str:
     """A message without the lines of a log, which stand with the cause; of one of the `causes`,
     which stand above, only that.

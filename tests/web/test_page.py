@@ -152,6 +152,48 @@ async def test_it_updates_by_itself_and_keeps_what_a_person_does():
     # the server has ended; the browser still shows the page it had
 
 
+async def test_what_is_read_stays_where_it_is():
+    """A part that grows above the place that a person reads does not move it; the time of what is
+    seen goes on.
+    """
+    world = World()
+    world.service("phi", "serves")
+    async with world.served() as address, browser(f"{address}/services/phi") as tab:
+        await tab.sees("Timeline")
+        await look(tab, f"{address}/services/phi", 360)
+        await tab.run("document.querySelector('#history').scrollIntoView()")
+        place = "document.querySelector('#history').getBoundingClientRect().top"
+        before = await tab.run(place)
+        world.service("phi", "fails")
+        await tab.until("document.body.innerText.includes('What is not well')")
+        assert abs(await tab.run(place) - before) < 2
+        assert await tab.text(".seen") == "12:00:00 UTC"
+
+
+async def test_a_phone_shows_each_figure_and_each_line():
+    """At 360 pixels no table of figures and no log line has to be moved sideways, and no button lies
+    on the lines that it copies.
+    """
+    world = World()
+    world.service("phi", "fails")
+    world.gateway(("phi", "failed"))
+    async with world.served() as address, browser(f"{address}/") as tab:
+        inside = """[...document.querySelectorAll(".scroll, pre.lines")]
+            .filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"""
+        await look(tab, f"{address}/services/phi", 360)
+        assert await tab.run(inside) == []
+        await tab.until("!!document.querySelector('.copies button')")
+        lies = """(() => { const [b, t] = ["button", "pre"].map(n =>
+            document.querySelector(".copies " + n).getBoundingClientRect());
+            return b.bottom > t.top })()"""
+        assert not await tab.run(lies)
+        await look(tab, f"{address}/environments/default", 360)
+        assert await tab.run(inside) == []
+        assert "input tokens" in await tab.run(
+            "getComputedStyle(document.querySelectorAll('.stack td')[1], '::before').content"
+        )
+
+
 async def test_a_page_that_hears_nothing_says_so():
     """A person never takes an old page for the present."""
     world = World()
@@ -160,6 +202,7 @@ async def test_a_page_that_hears_nothing_says_so():
     address = await served.__aenter__()
     async with browser(f"{address}/") as tab:
         await tab.sees("phi serves")
+        await _followed(tab)
         await served.__aexit__(None, None, None)
         await tab.sees("The daemon does not answer", "#lost")
 
@@ -178,6 +221,23 @@ async def test_it_works_without_javascript():
         await tab.click("button", "Approve")
         await tab.sees("The plan that waits for you")
     assert world.store.get("approvals")
+
+
+async def test_a_click_during_an_update_counts():
+    """Content that changes between the press and the release of a button takes no click away."""
+    world = World()
+    world.service("phi", "starts")
+    async with world.served() as address, browser(f"{address}/") as tab:
+        await tab.sees("phi does not serve yet")
+        await _followed(tab)
+        place = await tab.run("""(() => { const r = document.querySelector('#row-phi').getBoundingClientRect();
+            return [r.x + r.width / 2, r.y + r.height / 2] })()""")
+        at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+        await tab.call("Input.dispatchMouseEvent", type="mousePressed", **at)
+        world.service("phi", "serves")
+        await asyncio.sleep(3)  # an update comes within two seconds
+        await tab.call("Input.dispatchMouseEvent", type="mouseReleased", **at)
+        await tab.sees("Traffic by revision")
 
 
 async def test_a_form_that_is_being_filled_in_stays():
@@ -213,6 +273,12 @@ async def test_the_keyboard_reaches_everything():
         await tab.sees("Traffic by revision")
 
 
+async def _followed(tab):
+    """The page can be read before its script runs."""
+    while not any(request.endswith("/updates") for request in tab.requests):
+        await asyncio.sleep(0.05)
+
+
 async def _press(tab, key, code, **more):
     for kind in ("keyDown", "keyUp"):
         values = more if kind == "keyDown" else {}
@@ -236,8 +302,7 @@ async def test_a_page_finds_the_daemon_again():
     address = await served.__aenter__()
     async with browser(f"{address}/") as tab:
         await tab.sees("phi does not serve yet")
-        while not any(request.endswith("/updates") for request in tab.requests):
-            await asyncio.sleep(0.05)  # the page can be read before its script runs
+        await _followed(tab)
         await served.__aexit__(None, None, None)
         await tab.sees("The daemon does not answer", "#lost")
         world.service("phi", "serves")

@@ -5,7 +5,7 @@
   const main = () => document.querySelector("main");
   const lost = document.getElementById("lost");
   const PAUSE = 2000;  // between two fetches, however much happens
-  let source, due, fetched = 0, last = new Date();
+  let source, due, fetched = 0, pressed = false, last = new Date();
 
   function answered(yes) {
     if (yes) last = new Date();
@@ -14,7 +14,8 @@
   }
 
   // What a person is doing stays: a form that is being filled in, selected text, open parts, focus.
-  const busy = () => main().querySelector("form[method=post]") || !getSelection().isCollapsed
+  // A click needs the same element at its two ends.
+  const busy = () => pressed || main().querySelector("form[method=post]") || !getSelection().isCollapsed
     || main().contains(document.activeElement?.closest("form"));
 
   // New content loses the mark of the part that the address names.
@@ -35,6 +36,7 @@
     answered(true);
     if (busy()) return;
     const page = new DOMParser().parseFromString(text, "text/html");
+    const held = place();
     const open = new Map([...main().querySelectorAll("details[id]")].map(e => [e.id, e.open]));
     const at = document.activeElement?.id;
     const href = document.activeElement?.getAttribute("href");
@@ -43,11 +45,19 @@
     for (const [id, shown] of open) { const e = document.getElementById(id); if (e) e.open = shown; }
     if (at) document.getElementById(at)?.focus({preventScroll: true});
     else if (href) [...main().querySelectorAll("a")].find(e => e.getAttribute("href") === href)?.focus({preventScroll: true});
-    const head = document.querySelector("header"), other = page.querySelector("header");
-    if (head.innerHTML !== other.innerHTML) head.replaceChildren(...other.childNodes);
+    // Only what it says: a link in the header may have the focus.
+    document.querySelector(".target").replaceChildren(...page.querySelector(".target").childNodes);
     document.title = page.title;
     aim();
     copies();
+    if (held) scrollBy(0, document.getElementById(held.id)?.getBoundingClientRect().top - held.top || 0);
+  }
+
+  // The part that a person reads stays where it is, whatever grows above it.
+  function place() {
+    if (scrollY === 0) return null;
+    const at = [...main().querySelectorAll("[id]")].map(e => ({id: e.id, top: e.getBoundingClientRect().top}));
+    return at.filter(e => e.top >= 0 && e.top < innerHeight).reduce((a, b) => !a || b.top < a.top ? b : a, null);
   }
 
   // A hidden page asks nothing: a browser opens only a few connections to one server.
@@ -80,6 +90,7 @@
     }
   }
 
+  for (const [name, is] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) addEventListener(name, () => { pressed = is; }, true);
   document.addEventListener("visibilitychange", follow);
   addEventListener("online", follow);
   addEventListener("hashchange", aim);
