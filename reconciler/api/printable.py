@@ -1,5 +1,5 @@
 """What may be shown of a text that others wrote: no character of it steers a terminal or turns text
-round. cli/terminal.py, the log and the notices use it; web pages escape what they show.
+round. cli/output/terminal.py, the log and the notices use it; web pages escape what they show.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.acceptance import Acceptance

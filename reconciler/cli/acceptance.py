@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.api.kinds import Kind
     from reconciler.api.loaded import Loaded
     from reconciler.cli.drift import Drift
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
     from reconciler.daemon import Daemon
     from reconciler.settings import Settings
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli import adapter_versions
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from serving.preflight import Findings

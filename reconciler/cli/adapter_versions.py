@@ -18,11 +18,11 @@ from reconciler.cli.context import (
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order, when
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import subject_in
 from reconciler.cli.unknown import check_service, listed
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def _row(adapter: AdapterOutputs, reports: list[AdapterReport]) -> dict[str, Any
 
 
 def _show(rows: list[dict[str, Any]], heading: str) -> None:
-    from reconciler.cli.console import Console
-    from reconciler.cli.layout import Column, hang, table, width_of
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.layout import Column, hang, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)

@@ -51,11 +51,11 @@ from reconciler.cli import (
     wait,
 )
 from reconciler.cli.command_help import Command
-from reconciler.cli.envelope import print_error, wants_json
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.failure import subject_of_line
-from reconciler.cli.layout import say
-from reconciler.cli.terminal import guarded
+from reconciler.cli.output.envelope import print_error, wants_json
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.terminal import guarded
 
 SENTENCE = 200  # characters; the first sentence about a command is shorter, and never cut
 

@@ -22,11 +22,11 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject, subject_in
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def _approve_plan(
     path: Path, target: Target, state_dir: StateDir, *, yes: bool, as_json: bool
 ) -> None:
     """Approve what waits in a kept plan, if a plan that is made now is the same."""
-    from reconciler.cli.plan_view import as_value, show
+    from reconciler.cli.output.plan_view import as_value, show
 
     kept = plan_file.read(path)
     settings = settings_of(target, state_dir, kept.files)

@@ -17,9 +17,9 @@ from reconciler.cli.context import (
     open_store,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.subject import subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def gateway_of(environment: dict[str, Any], services: Sequence[dict[str, Any]]) 
 
 
 def _access(found: dict[str, Any], settings: Settings, name: str, key: str, model: str) -> Access:
-    from reconciler.cli.ready import access_of
+    from reconciler.cli.output.ready import access_of
 
     models = list(found["models"])
     if model and model not in models:

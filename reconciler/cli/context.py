@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reconciler.cli.exits import CommandError, Exit, words
+from reconciler.cli.output.subject import set_in
 from reconciler.cli.place import NAMES, documents_near, expanded, state_near, state_of
-from reconciler.cli.subject import set_in
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest

@@ -22,7 +22,7 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.exits import CommandError, words
-from reconciler.cli.subject import subject_in
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.unknown import check_service, services_in
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _without_values(data: bytes, hidden: HiddenValues) -> str:
 
 
 def _status(target: Target, state_dir: StateDir, service: str) -> str:
+    from reconciler.cli.output.status_text import lines_of
     from reconciler.cli.status import read
-    from reconciler.cli.status_text import lines_of
 
     value, subject = read(target, state_dir)
     if service:

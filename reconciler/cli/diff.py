@@ -20,13 +20,13 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_bare, print_value
 from reconciler.cli.exits import CommandError, Exit, words
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_bare, print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.drift import Drift
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
     from reconciler.engine.diff import Comparison
     from reconciler.engine.plan import PlanLine
     from reconciler.engine.rules import Rules
@@ -143,8 +143,8 @@ def show_document(
     changes: list[dict[str, Any]], problems: list[str], subject: Subject, unread: str
 ) -> None:
     """For people: each object, who wrote to it, and its fields."""
-    from reconciler.cli.field_lines import field_lines
-    from reconciler.cli.layout import terminal_width
+    from reconciler.cli.output.field_lines import field_lines
+    from reconciler.cli.output.layout import terminal_width
     from reconciler.engine.external import Change
 
     subject.show()

@@ -16,9 +16,9 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import Exit
-from reconciler.cli.subject import Subject, subject_of
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import Subject, subject_of
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
@@ -62,8 +62,8 @@ async def _check(settings: Settings, manifest: Manifest) -> list[CheckResult]:
 
 def _show(subject: Subject, results: list[CheckResult]) -> None:
     from reconciler.cli.checkup import Grade
-    from reconciler.cli.console import Console
-    from reconciler.cli.layout import hang, width_of
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.layout import hang, width_of
 
     styles = dict.fromkeys(Grade, "yellow") | {Grade.OK: "green", Grade.FAILED: "red"}
     console = Console(highlight=False)

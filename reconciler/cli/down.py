@@ -23,14 +23,14 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.durations import Timeout
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject
 from reconciler.cli.place import expanded
-from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
-    from reconciler.cli.narrator import Narrator
+    from reconciler.cli.output.narrator import Narrator
     from reconciler.daemon import Daemon
     from reconciler.engine.controller import Watcher
     from reconciler.engine.external import ObjectKey
@@ -93,8 +93,8 @@ async def _down(
     as_json: bool,
 ) -> int:
     from reconciler import logs
-    from reconciler.cli.narrator import Narrator
-    from reconciler.cli.plan_view import as_value, show
+    from reconciler.cli.output.narrator import Narrator
+    from reconciler.cli.output.plan_view import as_value, show
     from reconciler.daemon import Daemon, lock
     from reconciler.engine.result import Pacing
     from reconciler.engine.store import Store

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
     from reconciler.api.manifest import Manifest
     from reconciler.arm.activity import Told
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
     from reconciler.daemon import Daemon
     from reconciler.engine.external import ObjectKey
     from reconciler.engine.plan import PlanLine

@@ -16,13 +16,13 @@ from reconciler.cli.context import (
     Target,
     open_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
-from reconciler.cli.layout import say
-from reconciler.cli.subject import Subject, subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject, subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
-    from reconciler.cli.console import Console
+    from reconciler.cli.output.console import Console
     from reconciler.engine.events import Event
 
 ROOMY = 100  # columns for which events have columns of their own
@@ -44,7 +44,7 @@ def events(
     ] = False,
 ) -> None:
     """Show what happened, latest last: writes, corrected drift, errors."""
-    from reconciler.cli.console import Console
+    from reconciler.cli.output.console import Console
 
     as_json = check_output(output)
     found, subject = _read(target, state_dir, document, limit)
@@ -95,8 +95,8 @@ def _id(event: Event) -> str:
 
 
 def _print(console: Console, event: Event, *, as_json: bool) -> None:
-    from reconciler.cli.ages import age
-    from reconciler.cli.layout import hang, width_of
+    from reconciler.cli.output.ages import age
+    from reconciler.cli.output.layout import hang, width_of
     from reconciler.web.verdict import shorten_ids
 
     if as_json:

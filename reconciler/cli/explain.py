@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
 
 Word = Annotated[
     str, typer.Argument(help="A reason, as `moorage status` shows it.", metavar="REASON")

@@ -17,8 +17,8 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import print_bare
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.output.envelope import print_bare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
 
 
 def subject_of_line(root: Any, words: Sequence[str]) -> Subject | None:
     """The target and the set of documents; None for a command that speaks of none, and where the
     settings name no target.
     """
+    from reconciler.cli.output.subject import subject_near
     from reconciler.cli.place import state_of
-    from reconciler.cli.subject import subject_near
 
     command, local = _command(root, words)
     if command is None or not any(each.name == "state_dir" for each in command.params):

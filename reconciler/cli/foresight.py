@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.plan_view import as_value, loaded_value, times_value
-from reconciler.cli.subject import Subject
+from reconciler.cli.output.plan_view import as_value, loaded_value, times_value
+from reconciler.cli.output.subject import Subject
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import ReplicaRow

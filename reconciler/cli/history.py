@@ -10,9 +10,9 @@ from reconciler.cli.context import (
     Target,
     open_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
-from reconciler.cli.subject import subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def history(
 
 
 def _show(heading: str, found: History) -> None:
-    from reconciler.cli.ages import when
-    from reconciler.cli.console import Console
-    from reconciler.cli.layout import Column, hang, table, width_of
+    from reconciler.cli.output.ages import when
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.layout import Column, hang, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.context import StateDir, Target, settings_of
-from reconciler.cli.envelope import print_value
 from reconciler.cli.exits import CommandError, Exit, words
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm

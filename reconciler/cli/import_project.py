@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reconciler.cli.context import StateDir, Target, settings_of
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import hang, terminal_width
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import hang, terminal_width
 
 if TYPE_CHECKING:
     from reconciler.toolkit.choice import Choice

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.cli.starter import FoundHere

@@ -22,11 +22,11 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import subject_of
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import subject_of
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm

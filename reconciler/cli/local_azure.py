@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import subject_near
 from reconciler.cli.place import state_of
-from reconciler.cli.subject import subject_near
 
 faults_app = typer.Typer(
     no_args_is_help=True,

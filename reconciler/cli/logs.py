@@ -24,11 +24,11 @@ from reconciler.cli.context import (
     settings_of,
 )
 from reconciler.cli.durations import DURATION, seconds_of
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import terminal_width
-from reconciler.cli.platform_events import readable
-from reconciler.cli.subject import subject_of
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import terminal_width
+from reconciler.cli.output.platform_events import readable
+from reconciler.cli.output.subject import subject_of
 
 if TYPE_CHECKING:
     from reconciler.arm.clients import Arm

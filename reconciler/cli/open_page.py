@@ -15,10 +15,10 @@ from reconciler.cli.context import (
     daemon_facts,
     open_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError
-from reconciler.cli.layout import say
-from reconciler.cli.subject import subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.unknown import check_service
 
 if TYPE_CHECKING:

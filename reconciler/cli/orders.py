@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.cli.context import daemon_facts
-from reconciler.cli.envelope import print_value
-from reconciler.cli.layout import say
-from reconciler.cli.subject import Subject
+from reconciler.cli.output.envelope import print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject
 
 
 def say_order(

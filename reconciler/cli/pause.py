@@ -16,10 +16,10 @@ from reconciler.cli.context import (
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.orders import say_order
-from reconciler.cli.subject import subject_in
+from reconciler.cli.output.envelope import Output, check_output
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:

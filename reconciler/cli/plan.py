@@ -18,12 +18,12 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, envelope, print_value
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import foresee
 from reconciler.cli.git_documents import Branch, Folder, Git, planned_from, valid_commit
-from reconciler.cli.layout import say
-from reconciler.cli.plan_view import show
+from reconciler.cli.output.envelope import Output, check_output, envelope, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.plan_view import show
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine

@@ -14,12 +14,12 @@ from reconciler.cli.context import (
     open_store,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output
 from reconciler.cli.exits import CommandError
 from reconciler.cli.history import app_of
 from reconciler.cli.orders import say_order, when
+from reconciler.cli.output.envelope import Output, check_output
+from reconciler.cli.output.subject import subject_in
 from reconciler.cli.pause import pause_note
-from reconciler.cli.subject import subject_in
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import AppOutputs

@@ -21,9 +21,9 @@ from reconciler.cli.context import (
     writable_store,
 )
 from reconciler.cli.durations import Timeout
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.subject import subject_of
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,15 +15,15 @@ from reconciler.cli.context import (
     daemon_facts,
     open_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
-from reconciler.cli.subject import Subject, subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import Subject, subject_in
 from reconciler.cli.unknown import unknown
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from reconciler.cli.console import Console
-    from reconciler.cli.rollout import Rollouts
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.rollout import Rollouts
 
 
 def status(
@@ -39,7 +39,7 @@ def status(
     replicas, as the daemon last observed them. More than three services have a line each; name a
     service to see all of it.
     """
-    from reconciler.cli.console import Console
+    from reconciler.cli.output.console import Console
 
     if check_output(output):
         value, subject = read(target, state_dir, documents)
@@ -62,7 +62,7 @@ def _watch(console: Console, text: Callable[[], list[Text]]) -> None:
     """
     from rich.live import Live
 
-    from reconciler.cli.layout import fit
+    from reconciler.cli.output.layout import fit
 
     if not console.is_terminal:
         _print_changes(console, text)
@@ -100,8 +100,8 @@ def _joined(lines: list[Text]) -> Text:
 def _text(
     console: Console, target: Target, state_dir: StateDir, documents: Documents
 ) -> list[Text]:
-    from reconciler.cli.layout import width_of
-    from reconciler.cli.status_text import lines_of
+    from reconciler.cli.output.layout import width_of
+    from reconciler.cli.output.status_text import lines_of
 
     width = width_of(console)
     value, subject = read(target, state_dir, documents)
@@ -114,7 +114,7 @@ def _text(
 
 def rollouts(target: Target, state_dir: StateDir) -> Rollouts:
     """What is under way, which a terminal shows; nothing where no daemon moves it."""
-    from reconciler.cli.rollout import rollouts_of
+    from reconciler.cli.output.rollout import rollouts_of
 
     store, title, folder = open_store(target, state_dir)
     if store is None:

@@ -17,11 +17,11 @@ from reconciler.cli.context import (
     settings_of,
     writable_store,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject
 from reconciler.cli.place import expanded
-from reconciler.cli.subject import Subject
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings

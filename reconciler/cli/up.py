@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.cli.narrator import Narrator
+    from reconciler.cli.output.narrator import Narrator
     from reconciler.daemon import Daemon
     from reconciler.edges.notify import Receiver
     from reconciler.engine.verdict import ExitClass
@@ -120,8 +120,8 @@ def up(
 
 def _ask(settings: Settings, files: Sequence[Path]) -> None:
     from reconciler.cli.foresight import foresee
+    from reconciler.cli.output.plan_view import show
     from reconciler.cli.plan import pending
-    from reconciler.cli.plan_view import show
 
     foreseen = asyncio.run(foresee(settings, files))
     show(foreseen.lines, foreseen.subject, times=foreseen.times)
@@ -147,7 +147,7 @@ async def _run(
 ) -> int:
     from reconciler import logs
     from reconciler.cli.first_look import first_look
-    from reconciler.cli.narrator import Narrator
+    from reconciler.cli.output.narrator import Narrator
     from reconciler.daemon import Daemon, lock
 
     os.umask(0o077)  # only the owner may read the daemon's state

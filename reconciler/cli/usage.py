@@ -15,9 +15,9 @@ from reconciler.cli.context import (
     open_store,
     settings_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.subject import Subject, subject_in
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.subject import Subject, subject_in
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord
@@ -70,8 +70,8 @@ def _show(
         head = {"since": first.isoformat(), "by": by}
         print_value("Usage", {**head, "environments": value}, subject)
         return
-    from reconciler.cli.console import Console
-    from reconciler.cli.layout import Column, hang, table, width_of
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.layout import Column, hang, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)

@@ -9,8 +9,8 @@ from reconciler.cli.context import (
     Files,
     manifest_of,
 )
-from reconciler.cli.envelope import Output, check_output, print_value
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded

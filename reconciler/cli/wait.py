@@ -13,11 +13,11 @@ from reconciler.cli.context import (
     Target,
 )
 from reconciler.cli.durations import DURATION, duration
-from reconciler.cli.envelope import Output, check_output, print_value
 from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.layout import say
+from reconciler.cli.output.envelope import Output, check_output, print_value
+from reconciler.cli.output.layout import say
+from reconciler.cli.output.subject import Subject
 from reconciler.cli.status import is_named, read
-from reconciler.cli.subject import Subject
 from reconciler.cli.unknown import listed
 
 LOOK = 0.3

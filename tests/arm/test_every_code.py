@@ -13,7 +13,7 @@ from reconciler.api.reasons import AzureCode, Reason
 from reconciler.arm.errors import LOOP, REMEDY, TABLE, explain_code, from_fault, remedy_of_code
 from reconciler.arm.faults import fault
 from reconciler.cli.app import run
-from reconciler.cli.verdict import remedy
+from reconciler.cli.output.verdict import remedy
 from reconciler.engine.errors import DecidedElsewhere, TerminalError
 from reconciler.engine.reconcile import Stall
 from reconciler.engine.record import Phase

@@ -7,7 +7,7 @@ import pytest
 from reconciler.api.conditions import ConditionType
 from reconciler.api.reasons import AzureCode, Reason
 from reconciler.arm.errors import TABLE
-from reconciler.cli.status_text import lines_of
+from reconciler.cli.output.status_text import lines_of
 from tests.cli.statuses import condition, conditions, environment, service, status
 
 ABNORMAL = ("Stalled", "Drifted")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.app import run
-from reconciler.cli.envelope import wants_json
+from reconciler.cli.output.envelope import wants_json
 from tests.docs.commands import commands
 from tests.web.worlds import World
 
@@ -71,7 +71,7 @@ def test_each_kind_of_value_is_named_on_the_page():
     package = Path(__file__).parents[2] / "reconciler" / "cli"
     kinds = {
         node.args[0].value
-        for file in package.glob("*.py")
+        for file in package.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", "") in ("print_value", "envelope")

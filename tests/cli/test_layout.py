@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.ages import age
-from reconciler.cli.layout import Column, fit, hang, table
+from reconciler.cli.output.ages import age
+from reconciler.cli.output.layout import Column, fit, hang, table
 
 COLUMNS = (Column("name"), Column("ready"), Column("started", 2), Column("adapters", 1))
 ROWS = (("phi--r549f460d1-w4278l59s", "yes", "3m ago", "support@3f9c0000aaaa, sales@77aa00001111"),)

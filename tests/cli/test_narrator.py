@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
-from reconciler.cli.console import Console
-from reconciler.cli.narrator import Narrator
-from reconciler.cli.repetition import REPETITION, without_repetition
+from reconciler.cli.output.console import Console
+from reconciler.cli.output.narrator import Narrator
+from reconciler.cli.output.repetition import REPETITION, without_repetition
 from reconciler.engine.events import normal
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase

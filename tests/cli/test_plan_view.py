@@ -8,9 +8,9 @@ import pytest
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, ReplicaRow, Startup
 from reconciler.api.resources import ContainerAppSpec, ShareRef
-from reconciler.cli.field_lines import field_lines
-from reconciler.cli.plan_view import as_value, loaded_value, show, times_value
-from reconciler.cli.subject import Subject
+from reconciler.cli.output.field_lines import field_lines
+from reconciler.cli.output.plan_view import as_value, loaded_value, show, times_value
+from reconciler.cli.output.subject import Subject
 from reconciler.engine.external import (
     Change,
     Desired,

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from reconciler.cli.platform_events import readable
+from reconciler.cli.output.platform_events import readable
 
 
 def event(**more):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from reconciler.cli.rollout import arrivals, rollout_lines, rollouts_of
+from reconciler.cli.output.rollout import arrivals, rollout_lines, rollouts_of
 from reconciler.web.stages import RolloutStage, StageState
 from tests.cli.statuses import service, status
 from tests.web.worlds import World
@@ -68,7 +68,7 @@ def test_a_pipe_gets_one_line_when_a_stage_ends():
 
 def test_the_status_of_a_terminal_has_them_and_a_pipe_has_not():
     """They change every second, and whoever reads a pipe would get the status every second."""
-    from reconciler.cli.status_text import lines_of
+    from reconciler.cli.output.status_text import lines_of
 
     value = status(service())
     wide = "\n".join(line.plain for line in lines_of(value, "t", 80, {"phi": STEPS}))

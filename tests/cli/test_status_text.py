@@ -7,9 +7,9 @@ import pytest
 
 from reconciler.api.conditions import advice
 from reconciler.arm.errors import translate_operation
-from reconciler.cli.console import Console
-from reconciler.cli.status_text import lines_of
-from reconciler.cli.verdict import remedy, troubles, verdict
+from reconciler.cli.output.console import Console
+from reconciler.cli.output.status_text import lines_of
+from reconciler.cli.output.verdict import remedy, troubles, verdict
 from tests.cli.statuses import conditions, environment, service, status
 
 FAILED = "revision phi--r2 does not start: CrashLoopBackOff; phi--r549f460d1 still serves"

@@ -9,10 +9,11 @@ import pytest
 from rich.live import Live
 from rich.text import Text
 
+import reconciler.cli
 from reconciler.api.printable import clean
-from reconciler.cli import app, terminal
-from reconciler.cli.console import Console
-from reconciler.cli.terminal import guarded
+from reconciler.cli import app
+from reconciler.cli.output.console import Console
+from reconciler.cli.output.terminal import guarded
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\r\x9b1A\u202e\u061cabc\ud800\x1b]52;c;eA==\x07"
 
@@ -66,7 +67,7 @@ def test_every_stream_is_guarded_while_a_command_runs(capsys):
 
 
 @pytest.mark.parametrize(
-    "file", sorted(Path(terminal.__file__).parent.glob("*.py")), ids=lambda f: f.name
+    "file", sorted(Path(reconciler.cli.__file__).parent.rglob("*.py")), ids=lambda f: f.name
 )
 def test_no_command_goes_around_the_guard(file):
     """Rich is used through our Console, and nothing writes to a stream's bytes."""

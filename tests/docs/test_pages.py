@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.api.outputs import ReplicaRow, RevisionRow, Startup
 from reconciler.cli.exits import Exit
-from reconciler.cli.plan_view import as_value
+from reconciler.cli.output.plan_view import as_value
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import Phase
@@ -147,7 +147,7 @@ def _keys(path, functions):
     ("path", "functions"),
     [
         ("reconciler/web/status.py", ("status_of", "_document", "_object", "_service")),
-        ("reconciler/cli/plan_view.py", ("as_value", "_transfer_value")),
+        ("reconciler/cli/output/plan_view.py", ("as_value", "_transfer_value")),
         ("infra/local_azure/lifecycle.py", ("facts", "status")),
         ("infra/local_azure/journal.py", ("write",)),
     ],

@@ -36,7 +36,7 @@ DISPLAYED = {
     "cli/key.py": "the time of an order",
     "cli/restart.py": "the same",
     "page.py": "the same, given on the page",
-    "cli/ages.py": "an age, for people",
+    "cli/output/ages.py": "an age, for people",
     "cli/events.py": "the same",
     "cli/logs.py": "the line to begin with, which people say as an age",
 }

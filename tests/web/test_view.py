@@ -10,7 +10,7 @@ from reconciler.api.conditions import ConditionSet, ConditionType, Status
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.cli.verdict import verdict as verdict_of_status
+from reconciler.cli.output.verdict import verdict as verdict_of_status
 from reconciler.engine.errors import NotReadyYet
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.layout import Column, hang, table
-from reconciler.cli.verdict import reason, state
+from reconciler.cli.output.layout import Column, hang, table
+from reconciler.cli.output.verdict import reason, state
 from reconciler.web.verdict import SHORT
 
 if TYPE_CHECKING:

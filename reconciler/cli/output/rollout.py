@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reconciler.cli.layout import hang
+from reconciler.cli.output.layout import hang
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord

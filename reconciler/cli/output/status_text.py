@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.ages import age_of, when
-from reconciler.cli.gateway_lines import gateway_lines
-from reconciler.cli.layout import Column, hang, heading, table
-from reconciler.cli.rollout import Rollouts, rollout_lines
-from reconciler.cli.status_summary import summary_lines
-from reconciler.cli.verdict import FEW, Complaint, is_good, named, state, troubles, verdict
+from reconciler.cli.output.ages import age_of, when
+from reconciler.cli.output.gateway_lines import gateway_lines
+from reconciler.cli.output.layout import Column, hang, heading, table
+from reconciler.cli.output.rollout import Rollouts, rollout_lines
+from reconciler.cli.output.status_summary import summary_lines
+from reconciler.cli.output.verdict import FEW, Complaint, is_good, named, state, troubles, verdict
 from reconciler.web.verdict import shorten_ids
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reconciler.api.outputs import ReplicaRow
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
     from reconciler.engine.external import Change, ObjectKey, Transfer
     from reconciler.engine.plan import PlanLine
     from reconciler.kinds.foreseen import ServedAfter
@@ -119,11 +119,11 @@ def show(
     """
     from rich.text import Text
 
-    from reconciler.cli.console import Console
-    from reconciler.cli.field_lines import field_lines
-    from reconciler.cli.layout import hang, width_of
-    from reconciler.cli.plan_folds import fold
-    from reconciler.cli.plan_folds import told as told_once
+    from reconciler.cli.output.console import Console
+    from reconciler.cli.output.field_lines import field_lines
+    from reconciler.cli.output.layout import hang, width_of
+    from reconciler.cli.output.plan_folds import fold
+    from reconciler.cli.output.plan_folds import told as told_once
 
     subject.show()
     console = Console(highlight=False)
@@ -170,7 +170,7 @@ def _notes(line: PlanLine, causes: list[str]) -> list[str]:
     """What is said beside the object: the class and the words of its effect, what is sent, and what
     holds it up. Each word once, and each of the `causes` in the first line that has it.
     """
-    from reconciler.cli.repetition import without_repetition
+    from reconciler.cli.output.repetition import without_repetition
     from reconciler.engine.external import Impact
     from reconciler.kinds.impact import impact_of
 

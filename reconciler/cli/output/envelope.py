@@ -14,7 +14,7 @@ import typer
 from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from reconciler.cli.subject import Subject
+    from reconciler.cli.output.subject import Subject
 
 API_VERSION = "moorage.dev/v1alpha1"
 FORMATS = ("text", "json")

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
-from reconciler.cli.console import Console
 from reconciler.cli.exits import Exit
-from reconciler.cli.layout import fit, hang, width_of
-from reconciler.cli.ready import ready_block
-from reconciler.cli.repetition import CAUSE, without_repetition
-from reconciler.cli.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
+from reconciler.cli.output.console import Console
+from reconciler.cli.output.layout import fit, hang, width_of
+from reconciler.cli.output.ready import ready_block
+from reconciler.cli.output.repetition import CAUSE, without_repetition
+from reconciler.cli.output.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
 from reconciler.engine.outage import OUTAGE
 from reconciler.engine.record import Phase
 from reconciler.web.verdict import shorten_ids

@@ -46,8 +46,8 @@ class Subject:
         """Print it, on a terminal between words. `aside` is for a command whose output is a value
         or the lines of others: standard error then says it, where a person looks on.
         """
-        from reconciler.cli.console import Console
-        from reconciler.cli.layout import heading, width_of
+        from reconciler.cli.output.console import Console
+        from reconciler.cli.output.layout import heading, width_of
 
         if aside and not sys.stdout.isatty():
             return

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 
-from reconciler.cli.ages import age_of
-from reconciler.cli.layout import hang
+from reconciler.cli.output.ages import age_of
+from reconciler.cli.output.layout import hang
 
 
 def readable(line: str, width: int) -> list[str]:

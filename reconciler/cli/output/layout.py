@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from reconciler.cli.console import Console
+    from reconciler.cli.output.console import Console
 
 GAP = 2
 ROOM = 36  # columns that a text needs beside its head; with fewer it begins below
