@@ -20,6 +20,7 @@ from reconciler.api.kinds import Kind
 from reconciler.arm.inventory import Part
 from reconciler.composition.service import VLLM_IMAGE
 from reconciler.web.metrics import DaemonMetrics
+from tests.docs.variants import commented
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "infra" / "deploy"
@@ -247,6 +248,8 @@ def _command_lines():
     )
     image = (DEPLOY / "Dockerfile").read_text()
     yield "Dockerfile", json.loads(re.search(r"^CMD (\[.+\])$", image, re.MULTILINE)[1])
+    for name in ("kubernetes.yaml", "container-app.yaml"):
+        yield f"{name} with Git", commented(name)[1]
 
 
 @pytest.mark.parametrize(

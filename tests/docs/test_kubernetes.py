@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from tests.docs.variants import commented
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "tests" / "docs" / "kubernetes-schema.json").read_text())
 MANIFESTS = list(
@@ -27,6 +29,17 @@ def faults(manifest):
 def test_each_object_is_valid(manifest):
     """Every object of the manifest, with the fields of its kind and no other."""
     assert faults(manifest) == []
+
+
+def test_the_lines_in_comments_are_valid_too():
+    """Documents from a mounted share, and from Git, in place of the ConfigMap."""
+    deployment = copy.deepcopy(next(each for each in MANIFESTS if each["kind"] == "Deployment"))
+    pod = deployment["spec"]["template"]["spec"]
+    volume, arguments = commented("kubernetes.yaml")
+    pod["volumes"][0] = volume
+    pod["containers"][0]["args"] = arguments
+    assert volume["name"] == pod["containers"][0]["volumeMounts"][0]["name"]
+    assert faults(deployment) == []
 
 
 def test_the_schemas_find_what_is_wrong():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.docs.variants import commented
 from tests.local_azure.app_documents import app_path, environment, settle  # noqa: F401
 
 FILE = Path(__file__).parents[2] / "infra" / "deploy" / "container-app.yaml"
@@ -55,6 +56,27 @@ async def test_the_daemons_container_app_is_accepted(clients, environment, ident
     assert template["scale"]["minReplicas"] == template["scale"]["maxReplicas"] == 1
     assert [each["type"] for each in template["containers"][0]["probes"]] == ["Startup", "Liveness"]
     assert shown["configuration"]["ingress"] is None
+
+
+async def test_the_lines_in_comments_are_accepted_too(clients, environment, identity):
+    """Documents from a mounted share, which the environment has registered, and from Git."""
+    group, identifier = environment
+    file = {
+        "accountName": "stx",
+        "accountKey": "a2V5",
+        "shareName": "documents",
+        "accessMode": "ReadOnly",
+    }
+    volume, arguments = commented("container-app.yaml")
+    storage = f"{identifier}/storages/{volume['storageName']}"
+    assert (await clients.raw("PUT", storage, {"properties": {"azureFile": file}}))[0] == 200
+    body = body_of(identifier, clients.azure.subscription, identity)
+    template = body["properties"]["template"]
+    template["volumes"] = [volume]
+    template["containers"][0]["args"] = arguments
+    shown = (await settle(clients, group, body=body))["properties"]["template"]
+    assert shown["volumes"][0]["storageName"] == "documents"
+    assert shown["containers"][0]["args"] == arguments
 
 
 @pytest.mark.parametrize(
