@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -25,11 +26,11 @@ from reconciler.cli.output.envelope import Output, check_output, print_bare, pri
 from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
+    from reconciler.api.kinds import Kind
     from reconciler.cli.drift import Drift
     from reconciler.cli.output.subject import Subject
     from reconciler.engine.diff import Comparison
     from reconciler.engine.plan import PlanLine
-    from reconciler.engine.rules import Rules
 
 _LONGEST = 16 * 2**20  # bytes of a body; Resource Manager takes 4 MiB
 MOST_WRITES = 3  # of others, told of one object
@@ -79,11 +80,12 @@ def diff(
 
 def _of_bodies(kind: str, asked: Path, found: Path, *, as_json: bool) -> bool:
     from reconciler.engine.diff import compare
+    from reconciler.kinds import rules_of
 
-    rules = _rules_of(kind)
+    what = _kind_of(kind)
     if str(asked) == str(found) == "-":
         raise CommandError("Only one of --asked and --found can be the input.", Exit.INVALID)
-    comparison = compare(_body(asked), _body(found), rules)
+    comparison = compare(_body(asked, what), _body(found, what), rules_of(what))
     if as_json:
         print_bare(_as_value(comparison))
     else:
@@ -182,19 +184,18 @@ def _second(stamp: str) -> str:
     return f"{stamp.rstrip('Z').partition('.')[0]}Z"
 
 
-def _rules_of(name: str) -> Rules:
+def _kind_of(name: str) -> Kind:
     from reconciler.api.kinds import Kind
-    from reconciler.kinds import rules_of
 
     kinds = {kind.module.replace("_", "-"): kind for kind in Kind if kind.arm}
-    kind = kinds.get(name)
-    if kind is None:
+    if name not in kinds:
         raise CommandError(f"{name} is no kind to compare: {', '.join(kinds)}.", Exit.INVALID)
-    return rules_of(kind)
+    return kinds[name]
 
 
-def _body(path: Path) -> dict[str, Any]:
+def _body(path: Path, kind: Kind) -> dict[str, Any]:
     from reconciler.cli.json_body import BodyError, body_of
+    from reconciler.cli.resource_body import resource_of
 
     try:
         # A pipe counts as a file here: a shell makes one of `<(az containerapp show ...)`.
@@ -202,9 +203,10 @@ def _body(path: Path) -> dict[str, Any]:
             data = file.read(_LONGEST + 1)
         if len(data) > _LONGEST:
             raise CommandError(f"{path} is longer than {_LONGEST >> 20} MiB.", Exit.INVALID)
-        return body_of(data.decode("utf-8-sig"))
+        # PowerShell 5 writes UTF-16 into what `>` names.
+        return resource_of(body_of(data.decode(json.detect_encoding(data))), kind)
     except UnicodeDecodeError:
-        raise CommandError(f"{path} is no UTF-8 text.", Exit.INVALID) from None
+        raise CommandError(f"{path} is no Unicode text.", Exit.INVALID) from None
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {words(error)}", Exit.INVALID) from None
     except BodyError as error:

@@ -71,6 +71,11 @@ class Rules:
             known = self._known[path] = self._traits(path)
         return known
 
+    def knows(self, path: Path) -> bool:
+        """Whether a rule speaks of that path or of one below it."""
+        said = (*self.lists, *self.whole, *self.ignore_case, *self.read_only, *self.defaults)
+        return any(_parts(pattern)[: len(path)] == path for pattern in said)
+
     @cached_property
     def _known(self) -> dict[Path, Traits]:
         return {}

@@ -41,6 +41,7 @@ RULES = with_common(
         "properties.publicNetworkAccess",
         "properties.environmentMode",
         "properties.infrastructureResourceGroup",
+        f"{_DOMAIN}.dnsSuffix",
     ),
     read_only=(
         *(

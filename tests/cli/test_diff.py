@@ -193,11 +193,11 @@ def test_a_profile_that_was_not_asked_for_is_told(files, capsys):
     ]
 
 
-def test_the_input_is_one_body_and_a_body_is_utf_8(files, tmp_path, capsys):
+def test_the_input_is_one_body_and_a_body_is_unicode(files, tmp_path, capsys):
     """Code 2 and a sentence, where the second read found nothing and Python named its codec."""
     assert run(["diff", "job", "--asked", "-", "--found", "-"]) == 2
     assert "Only one of --asked and --found can be the input" in capsys.readouterr().err
-    wide = tmp_path / "wide.json"
-    wide.write_bytes('{"location": "a"}'.encode("utf-16"))
-    assert run(["diff", "job", "--asked", str(wide), *files({}, {})[2:]]) == 2
-    assert f"{wide} is no UTF-8 text" in capsys.readouterr().err
+    latin = tmp_path / "latin.json"
+    latin.write_bytes('{"location": "é"}'.encode("latin-1"))
+    assert run(["diff", "job", "--asked", str(latin), *files({}, {})[2:]]) == 2
+    assert f"{latin} is no Unicode text" in capsys.readouterr().err
