@@ -78,6 +78,11 @@ HELD: dict[str, dict[str, str | Cannot]] = {
         "sudo install": SYSTEM,
         "sudo sh": SYSTEM,
         "docker build": Cannot("needs a container engine; see docs/unverified.md"),
+        "az identity create": Cannot("needs a registry; see docs/unverified.md"),
+        "az identity federated": Cannot(
+            "needs a cluster; tests/docs/test_kubernetes.py reads the file"
+        ),
+        "az containerapp create": "tests/local_azure/test_daemon_app.py",
         "moorage export": f"{WALKS}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
         "sed": f"{WALKS}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
         "export OPENAI_API_KEY": Cannot(

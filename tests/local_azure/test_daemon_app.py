@@ -33,6 +33,7 @@ def body_of(identifier, subscription, identity):
         "<resource id of the identity>": identity,
         "<resource id of the managed environment>": identifier,
         "<registry>/moorage:0.1.0": "nothing:1",
+        "<registry>": "team.azurecr.io",
         "<subscription id>": subscription.rpartition("/")[2],
         "<name of this set of documents>": "team",
         "<client id of the identity>": "00000000-0000-0000-0000-000000000003",
