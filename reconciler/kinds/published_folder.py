@@ -16,6 +16,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import FolderOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
+from reconciler.api.upload_progress import size_text, uploaded_text
 from reconciler.arm import files, publish
 from reconciler.arm.publish import MANIFEST, LocalFile, ShareStamp, Verification
 from reconciler.engine.errors import ReconcileError, WaitingForHuman
@@ -224,9 +225,7 @@ class PublishedFolder:
             task.result()
             return None
         done, total = self._progress.get(place, (0, 0))
-        message = (
-            f"{size_text(done)} of {size_text(total)} uploaded{self._pace(place, done, total)}"
-        )
+        message = f"{uploaded_text(done, total)}{self._pace(place, done, total)}"
         mark = Mark(ConditionType.PUBLISHED, Status.FALSE, Reason.PUBLISHING, message)
         return Observation(
             exists=False,
@@ -341,14 +340,6 @@ def _younger_than_manifest(stamps: Mapping[str, ShareStamp]) -> list[str]:
         for path, stamp in stamps.items()
         if stamp.modified is not None and stamp.modified > manifest.modified
     ]
-
-
-def size_text(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _files(count: int) -> str:

@@ -74,3 +74,24 @@ def test_the_status_of_a_terminal_has_them_and_a_pipe_has_not():
     wide = "\n".join(line.plain for line in lines_of(value, "t", 80, {"phi": STEPS}))
     assert "▸ Replica" in wide
     assert "▸" not in "\n".join(line.plain for line in lines_of(value, "t", None, {"phi": STEPS}))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_an_upload_has_a_bar_by_its_bytes(width):
+    """Beside bytes, rate and time left, which stay whole on a narrow terminal."""
+    said = "29 MiB of 58 MiB uploaded, 6 MiB/s, about 4 s left"
+    step = RolloutStage("Files on the share", StageState.NOW, said, 5.0)
+    text = "\n".join(rollout_lines({"phi": [step]}, width))
+    assert ("━" * 10 + "─" * 10 in text) == (width >= 80)
+    assert re.sub(r"\s+", " ", said) in re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_many_services_have_their_present_stage_alone(width):
+    """A line each, so that a screen shows all; the same where all stages of few have no room."""
+    lines = rollout_lines({f"s{n}": STEPS for n in range(30)}, width)
+    assert len(lines) <= 60
+    assert sum(line.startswith("▸ s") for line in lines) == 30
+    assert max(map(len, lines)) <= width
+    assert len(rollout_lines({"a": STEPS, "b": STEPS}, 120, 6)) == 2
+    assert len(rollout_lines({"a": STEPS}, 120, 3)) == len(rollout_lines({"a": STEPS}, 120))

@@ -5,6 +5,7 @@ values. Every command that prints tables or long lines uses this.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.cli.output.console import Console
 
 GAP = 2
+_UNIT = re.compile(r"(?<=\d) (?=%|(?:s|B|[KMG]iB)\b)")  # a number and its unit stay together
 ROOM = 36  # columns that a text needs beside its head; with fewer it begins below
 
 
@@ -85,10 +87,11 @@ def hang(head: str, text: str, width: int | None) -> list[str]:
     indent = head if len(head) + ROOM <= width else " " * min(4, len(head))
     room = max(width - len(indent), 20)
     lines: list[str] = []
-    for paragraph in text.split("\n"):
+    for paragraph in _UNIT.sub("\N{NO-BREAK SPACE}", text).split("\n"):
         lines += textwrap.wrap(paragraph, room, break_long_words=False, break_on_hyphens=False) or [
             ""
         ]
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
     if indent is not head:
         return [head.rstrip(), *(indent + line for line in lines)]
     first, *others = lines

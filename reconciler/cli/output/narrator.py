@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -15,12 +16,13 @@ from rich.text import Text
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import Reason
+from reconciler.api.upload_progress import uploaded_share
 from reconciler.cli.exits import Exit
 from reconciler.cli.output.console import Console
 from reconciler.cli.output.layout import fit, hang, width_of
 from reconciler.cli.output.ready import ready_block
 from reconciler.cli.output.repetition import CAUSE, without_repetition
-from reconciler.cli.output.rollout import Rollouts, arrivals, rollout_lines, rollouts_of
+from reconciler.cli.output.rollout import ROOMY, Rollouts, arrivals, bar, rollout_lines, rollouts_of
 from reconciler.engine.outage import OUTAGE
 from reconciler.engine.record import Phase
 from reconciler.web.verdict import shorten_ids
@@ -219,9 +221,12 @@ class Narrator:
                 self._line(name, text, "")
         elif self._rollouts:
             width, height = self.console.width - 2, max(3, self.console.height // 2)
-            lines = [Text(line) for line in rollout_lines(self._rollouts, width)]
-            self._status.start()
-            self._status.update(Text("\n").join(fit(lines, height)))
+            self._show(rollout_lines(self._rollouts, width, height), height)
+
+    def _show(self, lines: Sequence[str], height: int) -> None:
+        """Beside the spinner, as many lines as have room."""
+        self._status.start()
+        self._status.update(Text("\n").join(fit([Text(line) for line in lines], height)))
 
     def watching(self) -> None:
         self._watching, self._changed = True, 0.0
@@ -282,9 +287,8 @@ class Narrator:
 
     def _waits(self, key: ObjectKey, message: str, *, told: bool = False) -> None:
         if self.console.is_terminal:
-            self._status.start()
             if not self._rollouts:  # which say it better
-                self._status.update(f"{escape(str(key))}: {escape(message)}")
+                self._show(self._wait(key, message), max(3, self.console.height // 2))
             return
         now, before = time.monotonic(), self._said.get(key)
         if before is None or _still(before) != _still(message):
@@ -295,6 +299,11 @@ class Narrator:
         elif now - self._last[key] >= EVERY:
             self._last[key] = now
             self._line(key, f"{message} ({now - self._since[key]:.0f} s)", "")
+
+    def _wait(self, key: ObjectKey, message: str) -> list[str]:
+        width, share = self.console.width - 2, uploaded_share(message)
+        begin = "" if share is None or width < ROOMY - 2 else f"{bar(share)}  "
+        return hang("", f"{begin}{key}: {message}", width)
 
     def _say(self, text: str) -> None:
         self.console.print()

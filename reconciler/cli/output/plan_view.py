@@ -197,7 +197,7 @@ def _ends(line: PlanLine) -> bool:
 def _sent(transfer: Transfer | None) -> str:
     if transfer is None:
         return ""
-    from reconciler.kinds.published_folder import size_text
+    from reconciler.api.upload_progress import size_text
 
     counts = {"added": transfer.added, "changed": transfer.changed, "removed": transfer.removed}
     files = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing new"
@@ -209,7 +209,7 @@ def _sent(transfer: Transfer | None) -> str:
 
 def _seconds(transfer: Transfer) -> str:
     """How long an upload should take, and how that is known."""
-    from reconciler.kinds.published_folder import size_text
+    from reconciler.api.upload_progress import size_text
 
     known = "as fast as before" if transfer.measured else "assumed"
     return f"about {transfer.seconds} s ({size_text(transfer.rate)}/s, {known})"

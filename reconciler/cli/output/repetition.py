@@ -10,6 +10,7 @@ REPETITION = 60  # characters of a cause that are not printed again
 CAUSE = 600  # characters of a line that are compared
 # Where a clause of a message begins and ends.
 _BEGINS = re.compile(r"[.;:|] ")
+_PLACE = re.compile(r"\S+:\d+$")
 _ENDS = re.compile(r"[.;|](?= |$)|: ")
 
 
@@ -25,5 +26,12 @@ def without_repetition(message: str, told: Iterable[str]) -> str:
         begin = min((at for at in begins if at >= match.b), default=until)
         end = max((at for at in ends if at <= until), default=0)
         if end - begin >= REPETITION:
-            return f"{message[:begin].rstrip(' :')} (as above){message[end:]}".strip()
+            return _as_above(message[:begin].rstrip(" :"), message[end:])
     return message
+
+
+def _as_above(head: str, rest: str) -> str:
+    """A document's file and line at the end of `head` stay beside the words."""
+    if place := _PLACE.search(head):
+        return f"{head[: place.start()]}as above ({place[0]}){rest}"
+    return f"{head} (as above){rest}".strip()

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from reconciler.api.upload_progress import uploaded_share
 from reconciler.cli.output.layout import hang
+from reconciler.cli.output.verdict import FEW
 
 if TYPE_CHECKING:
     from reconciler.engine.record import ObjectRecord
@@ -37,13 +39,17 @@ def rollouts_of(
     return {name: steps for name, steps in found.items() if steps}
 
 
-def rollout_lines(rollouts: Rollouts, width: int) -> list[str]:
-    """Lines of at most `width` columns."""
+def rollout_lines(rollouts: Rollouts, width: int, height: int | None = None) -> list[str]:
+    """Lines of at most `width` columns. Where there are many services, or no room for all stages in
+    `height` lines, each service has its present stage alone.
+    """
     lines: list[str] = []
     for name, steps in rollouts.items():
         lines.append(name)
         for step in steps:
             lines += _step(step, width)
+    if len(rollouts) > FEW or (height is not None and len(lines) > height and len(rollouts) > 1):
+        return [line for each in rollouts.items() for line in _present(*each, width)]
     return lines
 
 
@@ -58,13 +64,22 @@ def arrivals(before: Rollouts, now: Rollouts) -> Iterator[tuple[str, str]]:
                 yield name, f"{step.name.lower()} is done {_time(step)}"
 
 
-def _step(step: RolloutStage, width: int) -> Iterator[str]:
-    head = f"  {SIGNS[step.state]} {step.name:<{NAME - 4}}"
+def _present(name: str, steps: Sequence[RolloutStage], width: int) -> Iterator[str]:
+    step = next((each for each in steps if each.state not in ("done", "to come")), steps[-1])
+    text = f"{step.name.lower()} {_progress(step, width)}"
+    yield from hang(f"{SIGNS[step.state]} {name:<{NAME - 4}}  ", text, width)
+
+
+def _progress(step: RolloutStage, width: int) -> str:
+    """How it stands, the time, and a bar where there is room."""
     facts = [step.state if step.state != "now" else "", _time(step)]
     text = " ".join(each for each in facts if each)
-    if width >= ROOMY and (bar := _bar(step)):
-        text = f"{bar}  {text}"
-    yield from hang(head, text, width)
+    bar = _bar(step) if width >= ROOMY else ""
+    return "  ".join(each for each in (bar, text) if each)
+
+
+def _step(step: RolloutStage, width: int) -> Iterator[str]:
+    yield from hang(f"  {SIGNS[step.state]} {step.name:<{NAME - 4}}", _progress(step, width), width)
     if step.state in ("now", "failed", "waits for you") and step.message:
         room = width - NAME
         message = textwrap.shorten(step.message.partition("\n")[0], 2 * room, placeholder=" …")
@@ -83,7 +98,15 @@ def _time(step: RolloutStage) -> str:
 
 
 def _bar(step: RolloutStage) -> str:
-    if step.state != "now" or not step.predicted or step.seconds is None:
+    """What is uploaded of all bytes, or the seconds against the prediction."""
+    if step.state != "now":
         return ""
-    full = min(BAR, int(BAR * step.seconds / step.predicted))
+    share = uploaded_share(step.message)
+    if share is None and step.predicted and step.seconds is not None:
+        share = min(1.0, step.seconds / step.predicted)
+    return "" if share is None else bar(share)
+
+
+def bar(share: float) -> str:
+    full = int(BAR * share)
     return "━" * full + "─" * (BAR - full)
