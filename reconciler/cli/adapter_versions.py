@@ -210,9 +210,9 @@ def _row(adapter: AdapterOutputs, reports: list[AdapterReport]) -> dict[str, Any
     return row
 
 
-def _show(rows: list[dict[str, Any]], heading: str) -> None:
+def _show(rows: list[dict[str, Any]], subject: str) -> None:
     from reconciler.cli.output.console import Console
-    from reconciler.cli.output.layout import Column, hang, table, width_of
+    from reconciler.cli.output.layout import Column, heading, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)
@@ -231,7 +231,7 @@ def _show(rows: list[dict[str, Any]], heading: str) -> None:
         version = row["digest"][:12]
         cells.append((row["service"], row["name"], version, replicas, _canary_text(row), held))
     lines = table(columns, cells, width, indent=0) if rows else ["there is no adapter"]
-    for line in [*hang("", heading, width), *lines]:
+    for line in [*heading(subject, width), *lines]:
         console.print(line, markup=False, soft_wrap=True)
 
 

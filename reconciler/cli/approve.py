@@ -119,7 +119,7 @@ def _show(found: Sequence[Waiting], subject: Subject) -> None:
     for record in (record for each in found for record in each.ends):
         say(f"- {record.message or record.key}")
         if endpoint := record.outputs.get("endpoint"):
-            say(f"  {record.document.name} stops serving at {endpoint}")
+            say(f"  {record.key.name} stops serving at {endpoint}")
     for each in found:
         if each.manual:
             say(f"~ {each.document}: changes of generation {each.generation}")
@@ -226,4 +226,4 @@ def _stops(impact: str, line: PlanLine) -> str:
 
     if line.key.kind != Kind.APP or impact not in ("delete", "restart", "replace"):
         return ""
-    return f"{line.document.name} stops serving" + (": " + line.effect if line.effect else "")
+    return f"{line.key.name} stops serving" + (": " + line.effect if line.effect else "")

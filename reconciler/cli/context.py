@@ -5,6 +5,7 @@ declared here once; `place` says what is meant where an option is left out.
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
@@ -215,5 +216,11 @@ def ask(question: str, otherwise: str) -> None:
     """
     if not sys.stdin.isatty():
         raise CommandError(f"{otherwise} There is no terminal to ask; use -y to do it.", Exit.HUMAN)
-    if not typer.confirm(question, err=True):
+    # asyncio's own handler only cancels the task, which a question that waits for an answer is not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        agreed = typer.confirm(question, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if not agreed:
         raise typer.Exit(Exit.HUMAN)

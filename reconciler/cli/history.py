@@ -41,10 +41,10 @@ def history(
     _show(str(subject), found)
 
 
-def _show(heading: str, found: History) -> None:
+def _show(subject: str, found: History) -> None:
     from reconciler.cli.output.ages import when
     from reconciler.cli.output.console import Console
-    from reconciler.cli.output.layout import Column, hang, table, width_of
+    from reconciler.cli.output.layout import Column, hang, heading, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)
@@ -70,7 +70,7 @@ def _show(heading: str, found: History) -> None:
         for row, each in zip(cells, found.listed, strict=True):
             row.append(", ".join(each.versions))
     rows = [tuple(row) for row in cells]
-    lines = [*hang("", heading, width), *table(tuple(columns), rows, width, indent=0)]
+    lines = [*heading(subject, width), *table(tuple(columns), rows, width, indent=0)]
     for each in found.attempts[:1]:
         lines += hang("", f"{each.revision} was not made: {each.problem}", width)
     if found.held:

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from reconciler.cli.durations import DURATION, seconds_of
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.output.envelope import Output, check_output, print_value
 from reconciler.cli.output.layout import terminal_width
+from reconciler.cli.output.log_folds import Fold
 from reconciler.cli.output.platform_events import readable
 from reconciler.cli.output.subject import subject_of
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str, str, bool], None]  # replica, line, whether there are several replicas
 MOST = 300  # lines that the stream keeps
-_NUMBER = re.compile(r"\d+")
-_ALARM = re.compile(r"(?i)error|warn|exception|traceback|fail")
 _TIME = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)")
 
 
@@ -64,8 +63,8 @@ def logs(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Print the log of every replica of a service. A terminal gets lines that differ from the line
-    before in numbers alone as a count; a pipe gets every line.
+    """Print the log of every replica of a service. A terminal gets lines that differ from the last
+    ones in numbers alone as a count; a pipe gets every line.
     """
     as_json, wanted = check_output(output), LineFilter.of(since, grep)
     settings = settings_of(target, state_dir)
@@ -129,33 +128,6 @@ class LineFilter:
             if not self.recent:
                 return False
         return self.pattern is None or self.pattern.search(line) is not None
-
-
-class Fold:
-    """Leaves out the lines that are like the line before but for their numbers, and says how many:
-    probes and vLLM's figures every ten seconds. A line that speaks of an error is always shown.
-    """
-
-    def __init__(self, *, on: bool) -> None:
-        self.on = on
-        self._last = ""
-        self._left_out = 0
-
-    def lines(self, line: str) -> Iterator[str]:
-        """What to print for the next line."""
-        kind = _NUMBER.sub("0", line)
-        if self.on and kind == self._last and not _ALARM.search(line):
-            self._left_out += 1
-            return
-        yield from self.rest()
-        self._last = kind
-        yield line
-
-    def rest(self) -> Iterator[str]:
-        """How many lines were left out since the last one that was printed."""
-        if self._left_out:
-            yield f"… {self._left_out} more like this"
-        self._left_out = 0
 
 
 def _time_of(line: str) -> float | None:

@@ -58,6 +58,8 @@ def restart(
             f"Restart the replicas of {service} on the {settings.target_title}?",
             f"This would restart the replicas of {service} on the {settings.target_title}.",
         )
+    if not as_json:
+        subject_of(settings).show()
     work = _restart(settings, service, _quiet if as_json else _say)
     revisions, seconds = asyncio.run(_within(work, timeout, f"{service} was restarted and"))
     let_daemon_look(settings, service)
@@ -80,6 +82,8 @@ def warm(
     replica is billed until its cooldown is over.
     """
     as_json, settings = check_output(output), settings_of(target, state_dir)
+    if not as_json:
+        subject_of(settings).show()
     work = _warm(settings, service, name)
     seconds = asyncio.run(_within(work, timeout, f"{service} was asked and"))
     let_daemon_look(settings, service)

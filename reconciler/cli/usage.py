@@ -71,11 +71,11 @@ def _show(
         print_value("Usage", {**head, "environments": value}, subject)
         return
     from reconciler.cli.output.console import Console
-    from reconciler.cli.output.layout import Column, hang, table, width_of
+    from reconciler.cli.output.layout import Column, hang, heading, table, width_of
 
     console = Console(highlight=False)
     width = width_of(console)
-    lines = hang("", str(subject), width)
+    lines = heading(str(subject), width)
     columns = (
         Column(by),
         Column("requests"),
@@ -87,7 +87,7 @@ def _show(
     )
     for name, used in rows.items():
         title = f"Environment {name}, since {first.isoformat()}; input and output in tokens"
-        lines += ["", title]
+        lines += ["", *hang("", title, width)]
         lines += table(columns, [_cells(line, by) for line in used], width) if used else ["  none"]
         if found[name].unreadable:
             lines.append(f"  {found[name].unreadable} lines or files cannot be read")

@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 
 from reconciler.cli.client import gateway_of
 from reconciler.cli.exits import CommandError
-from reconciler.cli.logs import Fold, LineFilter
+from reconciler.cli.logs import LineFilter
+from reconciler.cli.output.log_folds import Fold
 from reconciler.web.snippets import FORMATS, PLACEHOLDER, Access, curl
 
 LOCAL = Access("phi", "https://localhost:20921", ("phi", "support"), "/p/ca.pem", "moorage key phi")
@@ -132,6 +133,20 @@ def test_a_terminal_gets_lines_that_repeat_as_a_count():
 
     assert printed(on=False) == NOISE
     assert printed(on=True) == [NOISE[0], "… 2 more like this", *NOISE[3:]]
+
+
+def test_lines_that_take_turns_fold_too():
+    """vLLM's figures between probes are one noise; the stream's own greeting is nobody's line."""
+    figures = "12:00:0{} Engine 000: Avg generation throughput: {} tokens/s"
+    said = [
+        "2026-11-30T05:45:08.96Z Connecting to the container 'app'...",
+        "2026-11-30T05:45:08.96Z Successfully Connected to container: 'app' [Revision: 'r1']",
+        *(line for n in range(4) for line in (f"12:00:0{n} GET /ready 200", figures.format(n, n))),
+        "12:00:12 loaded support@3f9c",
+    ]
+    fold = Fold(on=True)
+    shown = [*(each for line in said for each in fold.lines(line)), *fold.rest()]
+    assert shown == [said[2], said[3], "… 6 more like these", said[-1]]
 
 
 @pytest.mark.parametrize(("since", "grep"), [("soon", ""), ("10 minutes", ""), ("", "(")])

@@ -180,7 +180,7 @@ def _notes(line: PlanLine, causes: list[str]) -> list[str]:
     if (line.action == "create" and impact is not Impact.DATA_LOSS) or (word and word in effects):
         word = ""
     effects = "" if effects == "update in place" else effects
-    stops = f"{line.document.name} stops serving" if _ends(line) else ""
+    stops = f"{line.key.name} stops serving" if _ends(line) else ""
     problem = without_repetition(line.problem, causes[-_COMPARED:])
     if line.problem and problem == line.problem:
         causes.append(problem)
