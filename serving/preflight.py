@@ -32,6 +32,7 @@ READ = (CONFIG, WEIGHTS)
 SIZE_LIMIT = 3 << 30
 # What vLLM loads a model from, and the entries of a folder that are looked at for it.
 _WEIGHTS, _FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".tensors"), 10_000
+_MODULE = re.compile(r"[\w.]+\.\d+\.[\w.]+")  # a module of one layer, in a sentence
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,15 @@ def _values(path: Path, tensors: Mapping[str, Tensor], modules: Mapping[str, Mod
 
 
 def _few(problems: Iterable[str], limit: int = 3) -> list[str]:
-    found = list(problems)
-    more = len(found) - limit
-    return [*found[:limit], f"and {more} more of this kind"] if more > 0 else found
+    """The kinds of problems, with the first of each: what is wrong with one layer is wrong with all
+    of them.
+    """
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(_MODULE.sub("", problem), []).append(problem)
+    told = [
+        first + (f" (and {len(others)} more like it)" if others else "")
+        for first, *others in kinds.values()
+    ]
+    more = len(told) - limit
+    return [*told[:limit], f"and {more} more kinds of problems"] if more > 0 else told

@@ -99,7 +99,9 @@ def fit(folder: Path, loaded: Loaded) -> Findings:
     args = service.spec.engine.args
     rank = args.get("max-lora-rank", MAX_LORA_RANK)
     tower = bool(args.get("enable-tower-connector-lora"))
-    return findings(folder, loaded.folder(service.spec.model.source), rank, tower=tower)
+    base = loaded.folder(service.spec.model.source)
+    known = Path(os.path.realpath(base)).name if base else service.spec.model.source
+    return findings(folder, base, rank, tower=tower, known=known)
 
 
 def unfit(loaded: Loaded, why: str) -> Unfit:
@@ -110,10 +112,12 @@ def unfit(loaded: Loaded, why: str) -> Unfit:
     return Unfit(why, base is None or takes_lora(base))
 
 
-def findings(folder: Path, base: Path | None, max_rank: int, *, tower: bool = False) -> Findings:
-    """`check_adapter`, not repeated while neither folder changes."""
+def findings(
+    folder: Path, base: Path | None, max_rank: int, *, tower: bool = False, known: str = ""
+) -> Findings:
+    """`check_adapter`, not repeated while neither folder changes. `known` is the base's name."""
     stamps = _stamps(folder), _stamps(base) if base else ()
-    return _checked(folder, base, max_rank, tower, *stamps)
+    return _checked(folder, base, max_rank, tower, known, *stamps)
 
 
 def _type_notes(folder: Path, kind: EngineType | None) -> Iterator[str]:
@@ -145,10 +149,11 @@ def _checked(
     base: Path | None,
     max_rank: int,
     tower: bool,
+    known: str,
     _folder_stamps: Stamps,
     _base_stamps: Stamps,
 ) -> Findings:
-    return check_adapter(folder, base, max_rank, tower=tower)
+    return check_adapter(folder, base, max_rank, base_names=(known,), tower=tower)
 
 
 def _local_adapters(loaded: Loaded, service: InferenceService) -> Iterator[tuple[Steps, str, Path]]:

@@ -159,9 +159,10 @@ def _rank(module: Module, rank: Any) -> Iterator[str]:
     fused = module.name.endswith((".experts", ".experts.base_layer"))
     agree = inner == outer and (inner % rank == 0 if fused else inner == rank)
     if not agree:
+        found = f"{inner}" if inner == outer else f"{inner} and {outer}"
         yield (
             f"adapter_config.json says rank {rank} for {module.name}, but its tensors have rank"
-            f" {inner} and {outer}"
+            f" {found}"
         )
 
 

@@ -85,6 +85,20 @@ def test_what_a_trainer_left_in_the_folder_is_said_and_not_published(manifest, s
     ]
 
 
+def test_an_adapter_that_names_another_base_is_noted(manifest, service, capsys):
+    """Its shapes fit, so it is served; but its answers may be rubbish, and only its name tells."""
+    folder = manifest.path / "adapters" / "a"
+    adapter(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    file = manifest.path / "m.yaml"
+    file.write_text(service())
+    for name, noted in (("org/Phi", False), ("org/qwen", True)):
+        text = json.dumps({**config, "base_model_name_or_path": name})
+        (folder / "adapter_config.json").write_text(text)
+        assert run(["validate", "-f", str(file)]) == 0
+        assert ("trained on 'org/qwen'" in capsys.readouterr().out) is noted
+
+
 def test_a_cooldown_in_which_no_model_can_be_loaded(manifest, service, capsys):
     """It is noted where the last replica may stop, because Azure counts from the replica's start."""
     adapter(manifest.path / "adapters" / "a")

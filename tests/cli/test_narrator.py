@@ -176,6 +176,19 @@ async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
     assert said == [f"{app}  RevisionFailed: no GPU", "everything matches the documents again"]
 
 
+def test_a_refused_save_makes_nothing_valid_again():
+    """An adapter that could not be served before the save cannot be served after it either."""
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    service = DocumentRef("InferenceService", "phi")
+    narrator.daemon = SimpleNamespace(
+        composition=SimpleNamespace(refusals={}),
+        intake=SimpleNamespace(unfit=lambda: {service: "its rank is wrong"}),
+        checkout=None,
+        store=SimpleNamespace(get=lambda _: "m.yaml:1:1: no YAML"),
+    )
+    assert set(narrator._refused()) == {str(service), "the last save"}
+
+
 def test_what_answers_is_shown_although_not_everything_matches(capsys, monkeypatch):
     """With the cause before it; a service that does not answer has no address to paste."""
     monkeypatch.setattr("sys.argv", ["moorage"])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from array import array
 from pathlib import Path
@@ -292,7 +293,7 @@ def test_an_adapter_of_another_width_is_refused(adapter, model, tmp_path):
     other = make_model(tmp_path / "wide", hidden=256)
     findings = check_adapter(adapter(model=other), model, 16)
     assert "made for another base model" in findings.problems[0]
-    assert "1 more" not in findings.problems[0]
+    assert "and 1 more" not in findings.problems[0]
 
 
 def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(
@@ -305,6 +306,12 @@ def test_the_configuration_alone_gives_the_widths_when_weights_are_elsewhere(
     assert check_adapter(adapter(), bare, 16).problems == ()
     wide = make_adapter(tmp_path / "w", "red", model=make_model(tmp_path / "wide", hidden=256))
     assert "another base model" in check_adapter(wide, bare, 16).problems[0]
+
+
+def test_one_cause_is_told_once(adapter, model):
+    """A rank that lies is wrong in every module; one of them is named, and how many others."""
+    (problem,) = check_adapter(adapter(r=4), model, 16).problems
+    assert re.search(r"says rank 4 for [\w.]+, but its tensors have rank 8 \(and \d+ more", problem)
 
 
 @pytest.mark.parametrize(

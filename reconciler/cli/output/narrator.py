@@ -269,7 +269,7 @@ class Narrator:
             return found
         why = f"is refused; the documents before it stay in force\n{problems}"
         checkout = self.daemon.checkout
-        return {f"commit {checkout.commit[:12]}" if checkout else "the last save": why}
+        return {**found, f"commit {checkout.commit[:12]}" if checkout else "the last save": why}
 
     def _arrived(self, code: int, *, refused: bool) -> None:
         began, self._changed = self._changed, 0.0
