@@ -100,6 +100,7 @@ def _serve(options: Options, arguments: argparse.Namespace) -> int:
 
 
 def _start(options: Options, arguments: argparse.Namespace) -> int:
+    before = lifecycle.running(options)
     try:
         facts = lifecycle.start(options, start_options.given(arguments))
     except lifecycle.NotStarted as failed:
@@ -116,7 +117,7 @@ def _start(options: Options, arguments: argparse.Namespace) -> int:
         )
         return 1
     _tell_other_code(options)
-    _show(facts, arguments)
+    _show({**facts, "started": before is None}, arguments)
     return 0
 
 

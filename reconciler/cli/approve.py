@@ -70,6 +70,8 @@ def approve(
     if document and Path(document).is_file():
         _approve_plan(Path(document), target, state_dir, yes=yes, as_json=as_json)
         return
+    if document.endswith(".json"):  # no document has such a name
+        raise CommandError(f"There is no file {document}.", Exit.INVALID)
     store, title, folder = open_store(target, state_dir)
     if store is None:
         raise CommandError(
@@ -185,6 +187,7 @@ def _approve_plan(
             Exit.INVALID,
         )
     now = _unmoved(path, kept, settings)
+    _same_set(path, kept, now.subject)
     if not now.waiting:
         raise CommandError(f"Nothing in {path} waits for approval.")
     if not as_json:
@@ -199,6 +202,17 @@ def _approve_plan(
         plan_file.grant(writable, now, time.time())
     approved = [{"object": str(each.key), "action": each.action} for each in now.waiting]
     _done(approved, now.subject, as_json=as_json)
+
+
+def _same_set(path: Path, kept: plan_file.PlanFile, subject: Subject) -> None:
+    """Two sets may ask for the same, and an approval belongs to one of them."""
+    here = subject.documents.identity.id if subject.documents else None
+    if here != kept.owner:
+        raise CommandError(
+            f"{path} is a plan of the set {kept.owner}, and these documents are the set {here}."
+            " Nothing is approved; plan again.",
+            Exit.INVALID,
+        )
 
 
 def _unmoved(path: Path, kept: plan_file.PlanFile, settings: Settings) -> Foreseen:
@@ -226,4 +240,5 @@ def _stops(impact: str, line: PlanLine) -> str:
 
     if line.key.kind != Kind.APP or impact not in ("delete", "restart", "replace"):
         return ""
-    return f"{line.key.name} stops serving" + (": " + line.effect if line.effect else "")
+    why = line.effect if line.effect != line.action else ""
+    return f"{line.key.name} stops serving" + (f": {why}" if why else "")

@@ -41,7 +41,7 @@ StateDir = Annotated[
 
 def start_local(state_dir: Path) -> Mapping[str, Any]:
     """Start the local Azure unless it runs, and return the values with which a client reaches it.
-    A new one is told, so that none begins by accident.
+    One that was not running is told, so that none starts unnoticed.
 
     Raises:
         CommandError: it did not start; the message is its own.
@@ -52,8 +52,9 @@ def start_local(state_dir: Path) -> Mapping[str, Any]:
     facts = _facts(done)
     if done.stderr.strip():
         say(_last_line(done.stderr), aside=True)
-    if new:
-        say(f"A new local Azure runs in {where}; `moorage local-azure stop` stops it.", aside=True)
+    if facts.get("started"):
+        what = "A new local Azure runs" if new else "The stopped local Azure runs again"
+        say(f"{what} in {where}; `moorage local-azure stop` stops it.", aside=True)
     return facts
 
 

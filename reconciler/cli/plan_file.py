@@ -23,9 +23,10 @@ _COMPARED = ("object", "action", "class", "fields", "version")
 
 @dataclass(frozen=True)
 class PlanFile:
-    """What was planned: for which target, from which documents."""
+    """What was planned: for which target and which set, from which documents."""
 
     target: str
+    owner: str | None
     files: tuple[Path, ...]
     changes: Sequence[Mapping[str, Any]]
 
@@ -46,18 +47,27 @@ def read(path: Path) -> PlanFile:
     """The plan that `write` kept.
 
     Raises:
-        CommandError: it cannot be read, or holds no plan.
+        CommandError: it cannot be read, holds no plan, or another version of Moorage wrote it.
     """
     from reconciler.api.regular_files import read_regular
+    from reconciler.cli.output.envelope import API_VERSION
 
     try:
         body = json.loads(read_regular(path, LONGEST))
         if body["kind"] != "Plan":
             raise ValueError
+        if body["apiVersion"] != API_VERSION:
+            raise CommandError(
+                f"{path} is a plan of another version of Moorage ({body['apiVersion']!r:.40}, and"
+                f" this one writes {API_VERSION}). Nothing is approved; plan again.",
+                Exit.INVALID,
+            )
         files, changes = body["files"], body["changes"]
+        owner = body["set"]["id"] if body["set"] else None
         if not all(isinstance(each["object"], str) for each in changes):
             raise TypeError
-        return PlanFile(str(body["target"]), tuple(Path(file) for file in files), tuple(changes))
+        paths = tuple(Path(file) for file in files)
+        return PlanFile(str(body["target"]), owner, paths, tuple(changes))
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,8 +1,11 @@
-"""Command lines compared flag by flag, because two long lists tell a person nothing. Pure."""
+"""Command lines compared word by word and flag by flag, because two long lists tell a person
+nothing. Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,20 +16,37 @@ Value = str | bool | None
 
 
 def by_flag(change: Change) -> tuple[Change, ...]:
-    """A change of a command line, split into one change for each flag that differs: `args[--port]`.
-    Any other change, or one where something besides flags differs, stays whole.
+    """A change of a command line, split into one change for each flag that differs, `args[--port]`,
+    and for each word before the flags, `command[2]`. Where another number of words stands there,
+    one change has all of them from the first that differs, `command[2:]`. Any other change, and
+    one of the order alone, stays whole.
     """
     sides = change.before, change.after
     if not change.path.endswith(LISTS) or not all(_is_texts(side) for side in sides):
         return (change,)
     (first, old), (second, new) = (_parsed(side) for side in sides)
-    differing = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
-    if first != second or not differing:
-        return (change,)
+    flags = [
+        (name, old.get(name), new.get(name))
+        for name in dict.fromkeys((*old, *new))
+        if old.get(name) != new.get(name)
+    ]
     return tuple(
-        replace(change, path=f"{change.path}[{name}]", before=old.get(name), after=new.get(name))
-        for name in differing
-    )
+        replace(change, path=f"{change.path}[{name}]", before=before, after=after)
+        for name, before, after in (*_words(first, second), *flags)
+    ) or (change,)
+
+
+def _words(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, Value, Value]]:
+    """The words that differ, by their place from 0."""
+    if len(old) == len(new):
+        for place, (before, after) in enumerate(zip(old, new, strict=True)):
+            if before != after:
+                yield str(place), before, after
+        return
+    pairs = zip(old, new, strict=False)
+    start = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
+    start = min(len(old), len(new)) if start is None else start
+    yield f"{start}:", shlex.join(old[start:]) or None, shlex.join(new[start:]) or None
 
 
 def _is_texts(side: Any) -> bool:

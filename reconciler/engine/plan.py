@@ -41,6 +41,7 @@ Action = Literal[
     "no-op", "create", "adopt", "update", "replace", "release", "delete", "wait", "refuse"
 ]
 WAITS = "waits for approval"
+HOLDS = "it holds data and is not replaced: put the old value back"
 RELEASED = "stays: it was there before any document asked for it"
 
 
@@ -212,9 +213,7 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if all(change.effect != REPLACE for change in observed.changes):
         return _of(desired, "update", changes, effect)
     problem = "" if ledger.permits(desired, "replace") else WAITS
-    return _of(
-        desired, "replace", observed.changes, effect, "it holds data" if desired.retain else problem
-    )
+    return _of(desired, "replace", observed.changes, effect, HOLDS if desired.retain else problem)
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:

@@ -16,6 +16,7 @@ from reconciler.engine.external import Desired, Impact, ObjectKey, with_spec
 from reconciler.engine.plan import PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.impact import impact_of
+from reconciler.kinds.service.app_write import PORT
 from reconciler.kinds.service.starts import expected
 from serving.gateway.routes import StartPrediction
 
@@ -27,18 +28,22 @@ ASSUMED = 10 * 2**20
 class ServedAfter:
     """Seconds from the write until a change serves, and seconds in which nobody serves. `basis`:
     measured at earlier starts of the service, else predicted from its model's size, else the limit
-    after which the revision is given up.
+    after which the revision is given up. `weight` is the percentage of the requests that it serves
+    then; the steps of the rollout bring the rest.
     """
 
     until_served: int
     without_service: int
     basis: Literal["measured", "predicted", "limit"]
+    weight: int = 100
 
     def __str__(self) -> str:
+        part = "" if self.weight == 100 else f" {self.weight} % of the requests"
+        rest = ", the rest in steps" if part else ""
         if self.basis == "limit":
-            return f"serves within {self.until_served} s"
+            return f"serves{part} within {self.until_served} s{rest}"
         known = "as its starts before" if self.basis == "measured" else "predicted"
-        return f"serves after about {self.until_served} s ({known})"
+        return f"serves{part} after about {self.until_served} s ({known}){rest}"
 
 
 def served_after(
@@ -52,8 +57,14 @@ def served_after(
         if spec is not None and impact in (Impact.NEW_REVISION, Impact.RESTART):
             seconds, basis = _start(spec, line)
             gap = seconds if impact is Impact.RESTART else 0
-            found[line.key] = ServedAfter(seconds, gap, basis)
+            found[line.key] = ServedAfter(seconds, gap, basis, _weight(spec, line))
     return found
+
+
+def _weight(spec: ContainerAppSpec, line: PlanLine) -> int:
+    """The first revision of an app takes no steps, nor does one on another port."""
+    moves = any(change.path == PORT for change in line.changes)
+    return 100 if line.action != "update" or moves or not spec.steps else spec.steps[0].weight
 
 
 def _start(

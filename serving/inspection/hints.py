@@ -63,12 +63,14 @@ def no_model(folder: Path) -> str:
     """Why a folder without config.json is no base model."""
     if (folder / CONFIG).is_file():
         return f"{folder} is an adapter and not a model; name it under spec.adapters"
+    told = f"{folder} is no model folder: it has no config.json"
+    if not folder.is_dir():
+        return told
     if checkpoints := sorted(_below(folder, "checkpoint-", "config.json"), key=_step):
         return (
             f"{folder} holds only a trainer's checkpoints; name one of them, such as"
             f" {folder.name}/{checkpoints[-1].name}"
         )
-    told = f"{folder} is no model folder: it has no config.json"
     if _any(folder, "*.gguf"):
         return (
             f"{told}, and holds a model in llama.cpp's format (GGUF); name the folder that it was"

@@ -1,7 +1,10 @@
 """A kept plan against the plan of now: what moved is named."""
 
+import json
+
 import pytest
 
+from reconciler.cli.app import run
 from reconciler.cli.plan_file import moved
 
 ASKED = {"path": "a.b", "before": 1, "after": 2, "class": "hot", "effect": ""}
@@ -38,3 +41,27 @@ def test_what_moved_is_named(now, said):
 def test_what_was_and_is_nothing_has_not_moved():
     """Objects for which nothing would be done may come and go."""
     assert moved([NOTHING], []) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            json.dumps({"apiVersion": "moorage.dev/v9", "kind": "Plan"}),
+            "another version of Moorage",
+        ),
+        (json.dumps({"apiVersion": "moorage.dev/v1alpha1", "kind": "Plan"}), "holds no plan"),
+        ("{", "holds no plan"),
+        (None, "There is no file"),
+    ],
+    ids=["another version", "half of one", "no JSON", "nothing there"],
+)
+def test_a_file_that_is_no_plan_of_this_version_is_refused(
+    tmp_path, monkeypatch, capsys, text, said
+):
+    """With exit code 2, before Azure is asked anything."""
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / "plan.json").write_text(text)
+    assert run(["approve", "plan.json", "-y"]) == 2
+    assert said in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, ReplicaRow, Startup
-from reconciler.api.resources import ContainerAppSpec, ShareRef
+from reconciler.api.resources import ContainerAppSpec, RolloutStep, ShareRef
 from reconciler.cli.output.field_lines import field_lines
 from reconciler.cli.output.plan_view import as_value, loaded_value, show, times_value
 from reconciler.cli.output.subject import Subject
@@ -19,7 +19,7 @@ from reconciler.engine.external import (
     ObjectKey,
     Transfer,
 )
-from reconciler.engine.plan import PlanLine
+from reconciler.engine.plan import HOLDS, PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.foreseen import ASSUMED, loaded_by, served_after, with_rates
 from serving.catalogue import AdapterReport
@@ -99,8 +99,13 @@ def app_spec(**fields):
 @pytest.mark.parametrize(
     ("planned", "spec", "expected"),
     [
-        (line(Kind.APP, "create"), {"startup_seconds": 169}, (169, 0, "predicted")),
-        (line(Kind.APP, "create"), {}, (352, 0, "limit")),
+        (line(Kind.APP, "create"), {"startup_seconds": 169}, (169, 0, "predicted", 100)),
+        (line(Kind.APP, "create"), {"steps": (RolloutStep(10),)}, (352, 0, "limit", 100)),
+        (
+            line(Kind.APP, "update", Change("a", 1, 2, "new revision")),
+            {"steps": (RolloutStep(10), RolloutStep(50))},
+            (352, 0, "limit", 10),
+        ),
         (
             line(
                 Kind.APP,
@@ -111,12 +116,12 @@ def app_spec(**fields):
                 ),
             ),
             {"startup_seconds": 169},
-            (80, 80, "measured"),
+            (80, 80, "measured", 100),
         ),
         (line(Kind.APP, "update", Change("tags.a", 1, 2)), {}, None),
         (line(Kind.APP, "no-op"), {}, None),
     ],
-    ids=["a model", "code", "nobody serves meanwhile", "no revision", "nothing"],
+    ids=["a model", "code", "in steps", "nobody serves meanwhile", "no revision", "nothing"],
 )
 def test_what_boots_a_revision_says_when_it_serves(planned, spec, expected):
     """As starts before took, else as predicted, else at most; and how long nobody serves."""
@@ -138,6 +143,8 @@ def test_a_person_reads_flags_files_and_classes(capsys):
                 Change(ARGS, ["--port", "80"], ["--port", "81"], "new revision"),
                 effect="new revision",
             ),
+            line(Kind.RESOURCE_GROUP, "update", Change("tags.a", 1, 2), effect="update in place"),
+            line(Kind.STORAGE_ACCOUNT, "replace", effect="replace", problem=HOLDS),
             line(Kind.SHARE, "delete", effect="delete", problem="waits for approval"),
             line(Kind.WORKSPACE, "no-op"),
         ],
@@ -154,8 +161,11 @@ def test_a_person_reads_flags_files_and_classes(capsys):
         "      web-1 has a 11111111, b (Loading)",
         "~ ContainerApp/web   new revision",
         f"      {ARGS}[--port]: 80 -> 81",
+        "~ ResourceGroup/web   configuration",
+        "      tags.a: 1 -> 2",
+        f"! StorageAccount/web   data loss; {HOLDS}",
         "- FileShare/web   data loss; waits for approval",
-        "2 to create, 2 to update, 1 to delete",
+        "2 to create, 3 to update, 1 to delete, 1 not replaced",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Command lines are compared flag by flag."""
+"""Command lines are compared word by word and flag by flag."""
 
 import pytest
 
@@ -17,7 +17,10 @@ CASES = [
     (["--a", "1"], ["--b", "1"], ["args[--a]: 1 -> (unset)", "args[--b]: (unset) -> 1"], "others"),
     (["--m", "x", "y"], ["--m", "x"], ["args[--m]: x y -> x"], "a flag with several values"),
     (["--m=x", "--m=y"], ["--m=x"], ["args[--m]: x y -> x"], "a flag that is given twice"),
-    (["one"], ["two"], ["args: ['one'] -> ['two']"], "no flags"),
+    (["one"], ["two"], ["args[0]: one -> two"], "a word"),
+    (["run", "80"], ["run", "81", "a b"], ["args[1:]: 80 -> 81 'a b'"], "another number of words"),
+    (["run"], ["run", "fast"], ["args[1:]: (unset) -> fast"], "one more word"),
+    (["a", "--b", "1"], ["c", "--b", "2"], ["args[0]: a -> c", "args[--b]: 1 -> 2"], "both"),
     (
         ["--a", "1", "--b", "2"],
         ["--b", "2", "--a", "1"],
@@ -30,7 +33,7 @@ CASES = [
 
 @pytest.mark.parametrize(("before", "after", "shown", "reason"), CASES, ids=[c[3] for c in CASES])
 def test_each_flag_that_differs_is_a_line(before, after, shown, reason):
-    """Where something else than flags differs, both command lines are shown."""
+    """And each word before the flags; the whole lists where only the order differs."""
     path = "properties.template.containers[app].args"
     lines = [str(each) for each in by_flag(Change(path, before, after))]
     assert lines == [f"properties.template.containers[app].{each}" for each in shown], reason

@@ -1,9 +1,14 @@
 """What a write to a container app says of itself in a plan."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from reconciler.api.resources import ContainerAppSpec, ShareRef
 from reconciler.composition.template import suffix
-from reconciler.kinds.service.app_write import why_again
+from reconciler.engine.external import Change, Origin
+from reconciler.engine.rules import IN_PLACE
+from reconciler.kinds.service.app_write import CLOSED, EXTERNAL, NO_STEP, decide, why_again
 
 OURS = suffix({"containers": []}, "Consumption")
 
@@ -33,3 +38,21 @@ def test_a_template_that_is_there_already_boots_again_for_a_reason(latest, suffi
     told = why_again({"name": "web", "properties": properties}, wanted)
     assert told.startswith("new revision")
     assert told.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(True, False, CLOSED), (False, True, IN_PLACE), (None, False, IN_PLACE)],
+    ids=["closed", "opened", "of an app without ingress"],
+)
+def test_an_ingress_that_becomes_internal_says_whom_it_cuts_off(before, after, said):
+    """The field alone tells a person nothing of the callers that lose the service."""
+    change = Change(EXTERNAL, before, after)
+    share = ShareRef("dev", "rg", "st", "share")
+    spec = ContainerAppSpec(
+        "web", "rg", "dev", {}, service="web", template={}, suffix="r1", share=share
+    )
+    found = {"name": "web", "properties": {"configuration": {}, "template": {}}}
+    seen = SimpleNamespace(revisions=())
+    write = decide(spec, found, Origin.OURS, seen, NO_STEP, (change,))
+    assert [each.effect for each in write.changes] == [said]

@@ -24,7 +24,9 @@ GLYPHS = {
     "no-op": " ",
 }
 _COMPARED = 20  # causes: a plan of a thousand lines may have as many
-SUMS = {"refuse": "{} refused", "wait": "{} waiting"}  # where it is nothing that a run does
+HELD = "held"
+# Where it is nothing that a run does.
+SUMS = {"refuse": "{} refused", "wait": "{} waiting", HELD: "{} not replaced"}
 STYLES = {
     "create": "green",
     "adopt": "yellow",
@@ -92,6 +94,7 @@ def times_value(after: ServedAfter | None) -> dict[str, int | str] | None:
         "untilServed": after.until_served,
         "withoutService": after.without_service,
         "basis": after.basis,
+        "weight": after.weight,
     }
 
 
@@ -150,13 +153,20 @@ def show(
                 console.print(Text(each_line), soft_wrap=True)
         for replica in (loaded or {}).get(line.key, ()):
             console.print(Text(f"      {_loaded(replica)}"), soft_wrap=True)
-    counts = {action: sum(line.action == action for line in lines) for action in GLYPHS}
+    counted = [_counted(line) for line in lines]
+    counts = {action: counted.count(action) for action in (*GLYPHS, HELD) if action != "no-op"}
     summary = ", ".join(
         SUMS.get(action, "{} to " + action).format(count)
         for action, count in counts.items()
-        if count and action != "no-op"
+        if count
     )
     console.print(summary or f"nothing to do: {_at_rest(lines)}")
+
+
+def _counted(line: PlanLine) -> str:
+    from reconciler.engine.plan import HOLDS
+
+    return HELD if line.problem == HOLDS else line.action
 
 
 def _at_rest(lines: Sequence[PlanLine]) -> str:
@@ -175,8 +185,8 @@ def _notes(line: PlanLine, causes: list[str]) -> list[str]:
     from reconciler.kinds.impact import impact_of
 
     impact, effects = impact_of(line), line.effect if line.effect != line.action else ""
-    plain = (Impact.NONE, Impact.CONFIGURATION)
-    word = "" if impact in plain or str(impact) in (effects, line.action) else str(impact)
+    known = impact is Impact.NONE or str(impact) in (effects, line.action)
+    word = "" if known or (line.action == "release" and not line.changes) else str(impact)
     if (line.action == "create" and impact is not Impact.DATA_LOSS) or (word and word in effects):
         word = ""
     effects = "" if effects == "update in place" else effects

@@ -25,6 +25,8 @@ from reconciler.kinds.service.rollout import Action, Step
 NO_STEP = Step(Action.NONE)
 PORT = "properties.configuration.ingress.targetPort"
 PROFILE = "properties.workloadProfileName"
+EXTERNAL = "properties.configuration.ingress.external"
+CLOSED = "nobody outside the managed environment reaches it any more"
 _OURS = re.compile(r"r[0-9a-f]{9}")  # as the composition names revisions
 
 
@@ -68,7 +70,7 @@ def decide(
         *_with_the_traffic(differences, spec, found, step),
     )
     configuration = (
-        *(change for change in differences if change not in waiting),
+        *(_closing(change) for change in differences if change not in waiting),
         *api_keys.changes(spec, found, origin),
         *api_keys.rotations(spec, keys),
         *secrets,
@@ -85,6 +87,12 @@ def decide(
     if configuration and step.action is not Action.SHIFT:
         return AppWrite(configuration, None, NO_STEP, configuration, steps)
     return AppWrite(configuration, None, step, (*configuration, *steps))
+
+
+def _closing(change: Change) -> Change:
+    """The change, with what it means for callers where it cuts some of them off."""
+    closes = change.path == EXTERNAL and change.before is True and change.after is False
+    return replace(change, effect=CLOSED) if closes else change
 
 
 def told(write: AppWrite, origin: Origin) -> str:
