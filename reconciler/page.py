@@ -130,13 +130,13 @@ class DaemonPage:
 
     # what the page may do
 
-    def approve(self, waits: Waiting) -> None:
+    def approve(self, waits: Waiting, who: str) -> None:
         with self._store.transaction():
-            grant(self._store, [waits], time.time())
+            grant(self._store, [waits], time.time(), who)
 
-    def roll_back(self, service: str, to: Return) -> None:
+    def roll_back(self, service: str, to: Return, who: str) -> None:
         with self._store.transaction():
-            order_rollback(self._store, service, to, time.time())
+            order_rollback(self._store, service, to, time.time(), who)
 
     def strategy(self, service: str) -> str:
         apps = with_spec(self._composition().desired, ContainerAppSpec)

@@ -178,6 +178,7 @@ class Reason(StrEnum):
         "a step of a rollout lasts until a person decides; both revisions serve",
         "`moorage promote`, or `moorage rollback`",
     )
+    DECIDED = "Decided", "a person approved, rolled back or promoted; it says who (an event)"
     PROMOTED = (
         "Promoted",
         "a canary serves under its adapter's name and the document still calls it a canary",
@@ -392,9 +393,5 @@ Cause = Reason | AzureCode
 
 
 def read_reason(text: str) -> Cause:
-    """The reason that was written as `text`.
-
-    Raises:
-        ValueError: no reason of this release.
-    """
+    """The reason that was written as `text`; a ValueError where this release has none."""
     return AzureCode(text) if text.startswith(AZURE) else Reason(text)

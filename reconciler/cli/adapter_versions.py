@@ -92,6 +92,7 @@ def _order(
 ) -> None:
     from reconciler.api.resources import Order
     from reconciler.engine.external import DocumentRef
+    from reconciler.sources.decisions import caller
     from reconciler.sources.orders import give_order
 
     found, title, folder = open_store(target, state_dir)
@@ -105,7 +106,8 @@ def _order(
     key, subject = readable.target, subject_in(readable, title)
     readable.close()
     with writable_store(folder, key) as store:
-        give_order(store, service, name, Order(action, row["asked"], _after(row["held"])))
+        order = Order(action, row["asked"], _after(row["held"]))
+        give_order(store, service, name, order, caller())
         paused = pause_note(store, DocumentRef("InferenceService", service))
     source = _agreeing(action, row)
     details = {"document": f"InferenceService/{service}", "adapter": name, "source": source}

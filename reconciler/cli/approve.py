@@ -64,6 +64,7 @@ def approve(
 ) -> None:
     """Approve what waits for a person, once. With -o json the command cannot ask and needs -y."""
     from reconciler.engine.waiting import waiting
+    from reconciler.sources.decisions import caller
     from reconciler.sources.policy import grant
 
     as_json = check_output(output)
@@ -89,7 +90,7 @@ def approve(
         _show(found, subject)
     _agree(yes=yes, as_json=as_json)
     with writable_store(folder, key) as writable:
-        grant(writable, found, time.time())
+        grant(writable, found, time.time(), caller())
     approved = [
         *({"object": str(record.key), "action": "end"} for each in found for record in each.ends),
         *({"object": str(each.document), "action": "change"} for each in found if each.manual),

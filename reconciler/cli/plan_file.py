@@ -15,6 +15,7 @@ from reconciler.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from reconciler.cli.foresight import Foreseen
+    from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
 
 LONGEST = 64 * 2**20
@@ -121,11 +122,16 @@ def grant(store: Store, plan: Foreseen, at: float) -> None:
     """Let everything that waits in the plan go ahead, once, and wake a daemon; `at` in seconds
     since 1970.
     """
+    from reconciler.sources.decisions import caller, listed, note_decision
     from reconciler.sources.policy import approve_version
 
+    deeds: dict[DocumentRef, list[str]] = {}
     for line in plan.waiting:
         if line.action in ("delete", "release", "replace"):
             store.approve(line.key, "replace" if line.action == "replace" else "delete")
         if version := plan.versions.get(line.document):
             approve_version(store, line.document, version)
+        deeds.setdefault(line.document, []).append(f"{line.action} {line.key}")
+    for document, of in deeds.items():
+        note_decision(store, document, f"approved: {listed(of)}", caller(), at)
     store.put("approvals", str(at))

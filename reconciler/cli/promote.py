@@ -38,6 +38,7 @@ def promote(
 ) -> None:
     """Let a rollout that pauses at a step go on to the next one."""
     from reconciler.engine.external import DocumentRef
+    from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_promotion
 
     as_json = check_output(output)
@@ -49,7 +50,8 @@ def promote(
     weight = _weight(app, service)
     with writable_store(folder, key) as store:
         revision = str(app.asked_revision)
-        order_promotion(store, service, revision, ALL if full else weight, time.time())
+        upto = ALL if full else weight
+        order_promotion(store, service, revision, upto, time.time(), caller())
         paused = pause_note(store, DocumentRef("InferenceService", service))
     whither = "all of it" if full else "its next step"
     details = {

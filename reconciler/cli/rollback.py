@@ -43,6 +43,7 @@ def rollback(
     changes.
     """
     from reconciler.engine.external import DocumentRef
+    from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_rollback
 
     as_json = check_output(output)
@@ -60,7 +61,7 @@ def rollback(
     chosen = _chosen(history, to)
     order = history.decision(chosen)
     with writable_store(folder, key) as store:
-        order_rollback(store, service, order, time.time())
+        order_rollback(store, service, order, time.time(), caller())
         paused = pause_note(store, DocumentRef("InferenceService", service))
     details = {
         "document": f"InferenceService/{service}",

@@ -26,6 +26,7 @@ from reconciler.api.resources import (
 )
 from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
 from reconciler.engine.store import Store
+from reconciler.sources.decisions import SOMEBODY, note_decision
 
 ROLLBACK, PROMOTION, RETURN, ORDER = "rollback", "promotion", "return", "order"
 _PAUSED = "paused "
@@ -44,9 +45,11 @@ def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str]
     return found
 
 
-def give_order(store: Store, service: str, adapter: str, order: Order) -> None:
+def give_order(store: Store, service: str, adapter: str, order: Order, who: str = SOMEBODY) -> None:
     """Keep an order and wake the daemon, as an approval does."""
     store.put(_key(service, adapter), json.dumps(asdict(order)))
+    verb = {"promote": "promoted", "rollback": "rolled back"}.get(order.action, order.action)
+    _note(store, service, f"{verb} adapter {adapter}", who, order.at)
     store.put("approvals", str(order.at))
 
 
@@ -65,7 +68,9 @@ def returns_of(documents: Sequence[Loaded], store: Store) -> dict[str, AdapterRe
     return {service: AdapterReturn(**value) for service, value in _all(documents, store, RETURN)}
 
 
-def order_rollback(store: Store, service: str, decided: Return, at: float) -> None:
+def order_rollback(
+    store: Store, service: str, decided: Return, at: float, who: str = SOMEBODY
+) -> None:
     """Keep the order to let an earlier generation serve, and wake the daemon."""
     if decided.serves:
         store.put(f"{PROMOTION} {service}", None)
@@ -73,13 +78,23 @@ def order_rollback(store: Store, service: str, decided: Return, at: float) -> No
     if decided.adapters:
         back = AdapterReturn(decided.asked, decided.adapters, at, decided.serves)
         store.put(f"{RETURN} {service}", json.dumps(asdict(back)))
+    parts = [f"revision {decided.serves}"] if decided.serves else []
+    parts += [f"adapters of set {decided.adapters}"] if decided.adapters else []
+    _note(store, service, f"rolled back to {' and '.join(parts)}", who, at)
     store.put("approvals", str(at))
 
 
-def order_promotion(store: Store, service: str, revision: str, weight: int, at: float) -> None:
+def order_promotion(
+    store: Store, service: str, revision: str, weight: int, at: float, who: str = SOMEBODY
+) -> None:
     """Keep the order to let `revision` leave its steps up to `weight`, and wake the daemon."""
     store.put(f"{PROMOTION} {service}", json.dumps([revision, weight]))
+    _note(store, service, f"promoted revision {revision} beyond {weight} % of the traffic", who, at)
     store.put("approvals", str(at))
+
+
+def _note(store: Store, service: str, what: str, who: str, at: float) -> None:
+    note_decision(store, DocumentRef("InferenceService", service), what, who, at)
 
 
 def end_orders(

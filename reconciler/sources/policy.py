@@ -15,6 +15,7 @@ from reconciler.engine.external import Desired, DocumentRef, Policy
 from reconciler.engine.fingerprint import fingerprint
 from reconciler.engine.store import Store
 from reconciler.engine.waiting import Waiting
+from reconciler.sources.decisions import SOMEBODY, note_approval
 
 
 def with_sync_policy(
@@ -54,7 +55,7 @@ def _words(item: Desired) -> str:
     )
 
 
-def grant(store: Store, found: Sequence[Waiting], at: float) -> None:
+def grant(store: Store, found: Sequence[Waiting], at: float, who: str = SOMEBODY) -> None:
     """Let what `found` lists go ahead, once, and wake the daemon; `at` in seconds since 1970."""
     for each in found:
         for record in each.ends:
@@ -62,6 +63,7 @@ def grant(store: Store, found: Sequence[Waiting], at: float) -> None:
                 store.approve(record.key, verb)
         if each.manual:
             approve_version(store, each.document)
+        note_approval(store, each, who, at)
     store.put("approvals", str(at))
 
 

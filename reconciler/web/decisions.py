@@ -16,11 +16,11 @@ from reconciler.web.tokens import is_secret
 class Decisions(Protocol):
     """The two decisions that the page offers; both take effect at once."""
 
-    def approve(self, waits: Waiting) -> None:
-        """Let what waits go ahead, once."""
+    def approve(self, waits: Waiting, who: str) -> None:
+        """Let what waits go ahead, once; `who` stands in the timeline."""
         ...
 
-    def roll_back(self, service: str, to: Return) -> None:
+    def roll_back(self, service: str, to: Return, who: str) -> None:
         """Let an earlier generation serve."""
         ...
 

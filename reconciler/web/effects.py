@@ -111,8 +111,8 @@ def _change(record: ObjectRecord, document: DocumentView, strategy: str) -> Effe
     verb = "changed" if record.exists else "created"
     text = f"{record.key} is {verb}."
     if record.key.kind == Kind.APP and record.exists:
-        gap = _gap(document, strategy, "a new revision, if the change needs one,")
-        return Effect(f"{text} {gap.text}", gap.stops, record.changes)
+        gap = _gap(document, strategy, "it")
+        return Effect(f"{text} If that needs a new revision, {gap.text}", gap.stops, record.changes)
     return Effect(text, changes=record.changes if record.exists else ())
 
 
@@ -125,7 +125,7 @@ def _gap(document: DocumentView, strategy: str, who: str) -> Effect:
     if strategy == "Recreate":
         return Effect(f"{document.name} does not serve while {who} starts{long}.", stops=True)
     text = (
-        f"While {who} starts{long}, {document.name} keeps serving if there is room for both;"
-        " otherwise it does not serve in that time."
+        f"{document.name} keeps serving while {who} starts{long}, if there is room for both;"
+        " otherwise nobody is served in that time."
     )
     return Effect(text, stops=True)

@@ -72,7 +72,10 @@ class Pages:
         self._store, self._look = store, look
         self._decisions, self._token = decisions, token
         self.updates = Updates(self._version)
+        # Read once: an upgrade of the package under a running daemon changes the files.
         self._templates = _templates()
+        folder = resources.files("reconciler.web").joinpath("static")
+        self._assets = {name: folder.joinpath(name).read_text("utf-8") for name in ASSETS}
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -127,6 +130,7 @@ class Pages:
             effects=self._effects(view, document),
             snippets=snippets_of(view, document),
             events=view.events_of(document.ref, 50),
+            decided=view.decided_lately(document.ref),
         )
 
     async def _timeline(self, _: web.Request) -> web.Response:
@@ -143,12 +147,14 @@ class Pages:
     async def _approve(self, request: web.Request) -> web.Response:
         view = self._look(True)
         document = view.find(request.match_info["kind"], request.match_info["name"])
-        if document is None or document.waits is None:
+        if document is None:
             return self._missing(view)
+        if document.waits is None:  # somebody else was faster
+            return self._confirmation(view, document, ())
         effects = self._effects(view, document)
         if refusal := await self._refusal(request, effects):
             return self._confirmation(view, document, effects, refusal=refusal)
-        self._decisions.approve(document.waits)
+        self._decisions.approve(document.waits, _who(request))
         raise web.HTTPSeeOther(_address(document))
 
     async def _rollback(self, request: web.Request) -> web.Response:
@@ -167,7 +173,7 @@ class Pages:
         effects = rollback_effects(document, to, self._decisions.strategy(document.name))
         if refusal := await self._refusal(request, effects):
             return self._confirmation(view, document, effects, to=to, refusal=refusal)
-        self._decisions.roll_back(document.name, document.history.decision(to))
+        self._decisions.roll_back(document.name, document.history.decision(to), _who(request))
         raise web.HTTPSeeOther(_address(document))
 
     def _effects(self, view: PageView, document: DocumentView) -> tuple[Effect, ...]:
@@ -213,8 +219,7 @@ class Pages:
         name = request.match_info["name"]
         if name not in ASSETS:
             raise web.HTTPNotFound
-        text = resources.files("reconciler.web").joinpath("static", name).read_text("utf-8")
-        return web.Response(text=text, content_type=ASSETS[name], headers=HEADERS)
+        return web.Response(text=self._assets[name], content_type=ASSETS[name], headers=HEADERS)
 
     def _version(self) -> int:
         """It changes with every write to the store."""
@@ -241,11 +246,14 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
+        auto_reload=False,
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
     found.filters.update(plain=plain)
     found.filters.update(wait=wait, clock=clock, second=second, change=change)
     found.globals.update(anchor=anchor, address=_address)
+    for name in found.list_templates():
+        found.get_template(name)
     return found
 
 
@@ -280,6 +288,11 @@ def _generation(
     return document, next(
         (each for each in found if wanted in (str(each.number), each.revision)), None
     )
+
+
+def _who(request: web.Request) -> str:
+    """Who decides on the page: all have the same token."""
+    return f"somebody on the page (from {request.remote})"
 
 
 def _number(text: str) -> int:

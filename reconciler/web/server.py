@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from reconciler.web.git_hook import PATH as GIT
@@ -22,6 +23,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN = ("/healthz", "/readyz")
 COOKIE = "moorage-page"
 LARGEST = 16 << 10  # bytes of a form
+
+log = structlog.get_logger(__name__)
 
 
 class WebServer:
@@ -89,7 +92,17 @@ class WebServer:
             return web.Response(text=text, status=401, headers={"WWW-Authenticate": "Bearer"})
         if request.method == "GET" and is_secret(request.query.get("token", ""), self.token):
             return self._remember(request)
-        return await handler(request)
+        try:
+            return await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:  # one page costs neither the others nor the daemon
+            log.exception("a page could not be made", path=request.path)
+            text = (
+                "This page could not be made. It is a fault of Moorage, and the daemon goes on.\n"
+                "`moorage status` prints the same state; `moorage diagnose` writes a report.\n"
+            )
+            return web.Response(text=text, status=500)
 
     def _allowed(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
+from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event
 from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
@@ -25,6 +26,7 @@ from reconciler.web.spending import ReplicaPrice, Spending, spending_of, total
 from reconciler.web.stages import RolloutStage, StageState, stages_of
 
 TIMELINE = 200  # events on a page
+LATELY = 60.0  # seconds
 CLIENTS = ("curl", "env", "python")
 
 
@@ -136,6 +138,12 @@ class PageView:
 
     def events_of(self, ref: DocumentRef, limit: int = TIMELINE) -> tuple[Event, ...]:
         return tuple(event for event in self.events if event.document == ref)[:limit]
+
+    def decided_lately(self, ref: DocumentRef) -> Event | None:
+        """A person's decision that the daemon may not have acted on yet."""
+        made = (event for event in self.events_of(ref) if event.reason == Reason.DECIDED)
+        found = next(made, None)
+        return found if found and self.now.timestamp() - found.last < LATELY else None
 
 
 def view_of(

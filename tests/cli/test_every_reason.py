@@ -17,6 +17,7 @@ NEVER = {
     Reason.IN_SYNC, Reason.PROVISIONED, Reason.PUBLISHED, Reason.HEALTHY, Reason.LOADED,
     Reason.PROVEN, Reason.REACHABLE, Reason.ALL_GOOD, Reason.READY, Reason.LEADING, Reason.NO_DRIFT,
     Reason.NOT_STALLED, Reason.DELETED, Reason.RELEASED, Reason.GARBAGE_COLLECTED, Reason.RECOVERED,
+    Reason.DECIDED,
 }  # fmt: skip
 WORDS = [*(str(each) for each in Reason if each not in NEVER), *map(AzureCode, TABLE)]
 WORDS += ["Azure:Http404", "Azure:Http503", "Azure:SomethingNew"]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -130,50 +131,6 @@ async def test_a_gateway_is_shown_with_its_services_and_what_each_key_used(http)
         assert words in page
 
 
-async def test_three_hundred_services_are_listed_in_parts(http):
-    """The unwell are first; a filter finds one by its name."""
-    async with many(300).served() as address:
-        _, page = await text(http, address)
-        assert page.count("<h3>") == 101  # and the Environment
-        assert "page 1 of 3" in page
-        rows = re.findall(r'id="row-(service-\d+)"', page)
-        assert rows[:4] == ["service-003", "service-004", "service-005", "service-006"]
-        _, page = await text(http, f"{address}/?q=service-299")
-        assert page.count("<h3>") == 2
-        _, page = await text(http, f"{address}/?only=waiting")
-        assert page.count("Look at the plan") == 2
-
-
-@pytest.mark.parametrize(
-    ("query", "first", "count"),
-    [
-        ("", "service-003", 30),
-        ("?sort=name", "service-000", 30),
-        ("?sort=replicas", "service-000", 30),
-        ("?q=quota", "service-004", 1),
-        ("?q=SERVICE-01&sort=name", "service-010", 10),
-        ("?only=waiting&sort=name", "service-005", 2),
-    ],
-)
-async def test_services_are_searched_and_sorted(http, query, first, count):
-    """By name and by what is said of them; problems come first unless another order is asked for."""
-    async with many(30).served() as address:
-        _, page = await text(http, f"{address}/{query}")
-    found = re.findall(r'id="row-(service-\d+)"', page)
-    assert (found[0], len(found)) == (first, count)
-
-
-async def test_an_environment_that_is_not_in_place_comes_first(http):
-    """It explains its services, so the verdict names it and it stands above them."""
-    async with many(1).served() as address:
-        _, well = await text(http, f"{address}/")
-    async with broken().served() as address:
-        _, page = await text(http, f"{address}/")
-    assert "Environment default is not in place." in page
-    assert page.index(">Environments<") < page.index(">Services</h2>")
-    assert well.index(">Environments<") > well.index(">Services</h2>")
-
-
 async def test_a_long_plan_is_folded_where_it_is_named_and_whole_where_it_is_decided(http):
     """What stops is not pushed out of sight by thirty changed fields."""
     world = World()
@@ -188,6 +145,36 @@ async def test_a_long_plan_is_folded_where_it_is_named_and_whole_where_it_is_dec
     assert "30 changed fields" in page
     assert "changed fields" not in asked
     assert asked.count("a →") == 30
+
+
+async def test_a_page_that_cannot_be_made_says_what_to_do(http):
+    """A fault of one page is told in words, and the health of the daemon is still told."""
+
+    def fail(_fresh):
+        raise KeyError("secret")
+
+    world = World()
+    pages = Pages(world.store, fail, world, WriteToken(TOKEN, ""))
+    listening = socket.create_server(("127.0.0.1", 0))
+    async with WebServer(listening, dict, DaemonMetrics({}), lambda: True, pages) as server:
+        status, said = await text(http, server.address)
+        assert (await text(http, f"{server.address}healthz"))[0] == 200
+    assert status == 500
+    assert "moorage status" in said
+    assert "secret" not in said
+
+
+async def test_an_upgrade_under_a_running_daemon_changes_no_page(http, monkeypatch):
+    """Templates, style and script are read once, at the start, so that they fit the code."""
+    world = World()
+    async with world.served() as address:
+        monkeypatch.setattr(Path, "read_text", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr(Path, "open", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr("builtins.open", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr("os.path.getmtime", lambda *_: 1 / 0)
+        for path in ("/", "/environments/default", "/events", "/none", "/assets/page.css"):
+            status, said = await text(http, address + path)
+            assert status in (200, 404), said
 
 
 @pytest.mark.parametrize("query", ["?page=0", "?page=99999999999", "?page=x", "?only=x", "?q=%00"])
@@ -296,6 +283,26 @@ async def test_a_confirmation_counts_only_for_what_was_read(http):
         async with http.post(address + APPROVAL, data=_form(page)) as answer:
             assert answer.status == 403
             assert "has changed since" in await answer.text()
+
+
+async def test_everybody_sees_who_decided_and_that_it_was_taken(http):
+    """After a decision the page says at once that it was taken; the timeline keeps who made it, and
+    who comes second is told that nothing waits.
+    """
+    world = World()
+    world.service("phi", "waits")
+    async with world.served() as address:
+        _, page = await text(http, address + APPROVAL)
+        seen = re.search(r'name="seen" value="(\w+)"', page)[1]
+        form = {"token": TOKEN, "read": "yes", "seen": seen}
+        async with http.post(address + APPROVAL, data=form) as answer:
+            page = await answer.text()
+        for words in ("somebody on the page (from 127.0.0.1)", "approved: delete ContainerApp/phi"):
+            assert page.count(words) == 2  # at the top, and in the timeline
+        assert "Moorage carries it out" in page
+        world.service("phi", "serves")
+        async with http.post(address + APPROVAL, data=form) as answer:
+            assert "perhaps by somebody else" in await answer.text()
 
 
 async def test_a_rollback_is_ordered_as_the_command_orders_it(http):

@@ -162,7 +162,7 @@ def test_an_approval_says_what_stops():
     _, view, phi = _view("manual")
     (effect,) = approval_effects(view, phi, "Recreate")
     assert effect.stops
-    assert "phi does not serve while a new revision" in effect.text
+    assert "If that needs a new revision, phi does not serve while it starts" in effect.text
     assert "5 m predicted" in effect.text
     assert effect.changes[0] == "template.scale.maxReplicas: 1 -> 4"
     (kept,) = approval_effects(view, phi, "Surge")

@@ -322,11 +322,11 @@ class World:
 
     # the deeds of the page, as a daemon would do them
 
-    def approve(self, waits: Any) -> None:
-        grant(self.store, [waits], 1.0)
+    def approve(self, waits: Any, who: str) -> None:
+        grant(self.store, [waits], NOW.timestamp(), who)
 
-    def roll_back(self, service: str, to: Return) -> None:
-        order_rollback(self.store, service, to, 1.0)
+    def roll_back(self, service: str, to: Return, who: str) -> None:
+        order_rollback(self.store, service, to, NOW.timestamp(), who)
 
     def strategy(self, service: str) -> str:
         return "Recreate"
