@@ -83,7 +83,11 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
         looks = {each.key for each in controller.records() if str(each.document) in asked}
         if looks:
             daemon.shares.rounds.hurry()
-        controller.trigger({*controller.approvable(), *looks}, Priority.EDIT)
+        controller.trigger({*controller.approvable(), *looks}, Priority.SAVE)
+
+    async def load() -> None:
+        controller.expect()
+        await intake.load()
 
     async def look_for_orphans() -> None:
         controller.set_orphans(await intake.look_for_owned())
@@ -91,10 +95,10 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     yield Running("the loop", controller.run)
     yield Leases(leadership, supervisor.start)
     if daemon.source.files:  # a daemon without documents only removes what it made
-        yield Saves(daemon.files.watch, stop, intake.load, intake.reject)
+        yield Saves(daemon.files.watch, stop, load, intake.reject)
     if daemon.checkout:
         yield GitRepository(
-            daemon.checkout, daemon.git_every, intake.load, intake.reject, daemon.take_commit
+            daemon.checkout, daemon.git_every, load, intake.reject, daemon.take_commit
         )
     if daemon.receiver:
         yield Notices(
@@ -128,7 +132,7 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
         leadership.why_not,
     )
     yield Running("the watchdog", supervision.beat)
-    yield Duty("memory", memory.EVERY, memory.give_back)
+    yield Running("memory", memory.Tidying().run)
     yield daemon.state_file
     if daemon.lock:
         yield Duty("the lock", LOCK_EVERY, partial(_check, daemon.lock, stop))

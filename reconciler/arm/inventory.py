@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from reconciler.api import versions
 from reconciler.api.kinds import Kind, Listing
+from reconciler.engine.urgency import is_waited_for
 
 
 class Part(Enum):
@@ -214,15 +215,18 @@ class Inventory:
 
     def _is_alone(self, key: tuple[Listing, str], name: str) -> bool:
         """Whether `name` is to be read without its list: the first of a scope, because it is often
-        new; what was not there; and the first few of a long list, because a save must not wait for
-        the ten pages of a thousand apps.
+        new; what was not there; and of a long list the first few, and whatever a person waits for:
+        a save must not wait for the ten pages of a thousand apps.
         """
         now, entry, names = self._clock(), self._entries.get(key), self._names.get(key)
+        is_long = names is not None and len(names) > LONG
         if entry is not None and now - entry.asked <= self._ttl and not _failed(entry.task):
-            return False
+            return is_long and is_waited_for() and not entry.task.done()
         if names is not None and name not in names:
             return True
-        most = 1 if names is None else FEW if len(names) > LONG else 0
+        if is_long and is_waited_for():
+            return True
+        most = 1 if names is None else FEW if is_long else 0
         lately = [at for at in self._alone.get(key, ()) if now - at <= self._ttl]
         self._alone[key] = [*lately, now][:FEW]
         return len(lately) < most

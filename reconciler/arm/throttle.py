@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 from reconciler.api.reasons import Reason
 from reconciler.arm.faults import retry_after
 from reconciler.engine.errors import Throttled
+from reconciler.engine.urgency import is_waited_for
 
 _KINDS = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 _RATE = {"reads": 25.0, "writes": 10.0, "deletes": 10.0}  # what Azure gives back per second
 _LOW = 25  # of Azure's 250 or 200: below it, no faster than they come back
+_KEPT = 5  # of these, which nobody takes at once; the others are for what a person waits for
 _UNTOLD = 2.0  # seconds, when an answer does not say how long
 _SOON = 1.0  # wait here up to this; for longer, the worker takes another key
 _SUBSCRIPTION = re.compile(r"^/subscriptions/([^/]+)", re.IGNORECASE)
@@ -33,6 +35,7 @@ class Throttle:
         self._clock = clock
         self._closed: dict[str, float] = {}  # until when
         self._spaced: dict[str, float] = {}  # when the next request may go, where few are left
+        self._left: dict[str, int] = {}  # how many Azure said are left, without what went since
 
     async def enter(self, method: str, url: str) -> None:
         """Wait for a turn that comes soon.
@@ -66,14 +69,20 @@ class Throttle:
         kind = _kind(method)
         left = lower.get(f"x-ms-ratelimit-remaining-subscription-{kind}", "")
         if left.isdigit():
+            self._left[scopes[0]] = int(left)
             if int(left) >= _LOW:
                 self._spaced.pop(scopes[0], None)
             else:
                 self._spaced.setdefault(scopes[0], self._clock())
 
     def _turn(self, scope: str) -> float:
-        """Seconds until a request may go where few are left; the next one goes after it."""
+        """Seconds until a request may go where few are left; the next one goes after it. What a
+        person waits for goes at once: a resync has used up the others.
+        """
         if (free := self._spaced.get(scope)) is None:
+            return 0.0
+        if is_waited_for() and self._left.get(scope, 0) > _KEPT:
+            self._left[scope] -= 1
             return 0.0
         start = max(free, self._clock())
         self._spaced[scope] = start + 1.0 / _RATE[scope.split(maxsplit=1)[0]]

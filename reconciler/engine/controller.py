@@ -38,11 +38,13 @@ from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome, Pacing, outcome_of
 from reconciler.engine.store import Store
 from reconciler.engine.summary import Summary, Trouble
+from reconciler.engine.urgency import urgency
 from reconciler.engine.verdict import ExitClass, verdict
 from reconciler.engine.writer import Gate, Writer
 
 log = structlog.get_logger(__name__)
 CROWD = 50  # objects that change at once; one document has some ten
+RESERVED = 2  # workers for what a person waits for: all others may wait for Azure's answers
 Watcher = Callable[[ObjectKey, Outcome, float], None]
 
 
@@ -101,8 +103,12 @@ class Controller:
         if len(changed) > CROWD:
             # First what refers to nothing, which all else waits for. Without that, what the first
             # Environment sets going comes before the last one is even begun.
-            self._wake(key for key in changed if self._begins(key))
-        return self._wake(changed)
+            self._wake((key for key in changed if self._begins(key)), Priority.SAVE)
+        return self._wake(changed, Priority.SAVE)
+
+    def expect(self) -> None:
+        """A save is being read, and what it changes is about to be handed over."""
+        self._queue.expect()
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
         """Take the inventory's list of what Moorage owns. Objects that a document asks for are
@@ -130,7 +136,7 @@ class Controller:
         released = [key for key in self.approvable() if subject in (key, self._document(key))]
         for key in released:
             self._ledger.store.approve(key, "delete" if key in self._ledger.gone else "replace")
-        return self._wake(released)
+        return self._wake(released, Priority.SAVE)
 
     def approvable(self) -> tuple[ObjectKey, ...]:
         """Objects whose end a person may approve: gone ones that are not retained, and those that
@@ -200,7 +206,8 @@ class Controller:
         """Work until `stop`."""
         async with asyncio.TaskGroup() as group:
             resync = group.create_task(self._resync())
-            await asyncio.gather(*(group.create_task(self._work()) for _ in range(self._workers)))
+            least = [Priority.RESYNC] * self._workers + [Priority.SAVE] * RESERVED
+            await asyncio.gather(*(group.create_task(self._work(each)) for each in least))
             resync.cancel()
 
     async def stop(self) -> None:
@@ -209,10 +216,11 @@ class Controller:
         """
         await self._queue.drain()
 
-    async def _work(self) -> None:
-        while (key := await self._queue.get()) is not None:
+    async def _work(self, least: Priority) -> None:
+        while (key := await self._queue.get(least)) is not None:
             try:
-                await self._pass(key)
+                with urgency(waited_for=self._queue.priority(key) is Priority.SAVE):
+                    await self._pass(key)
             except Exception:
                 # `_attempt` turns every error of the pass into an outcome, so this one came while
                 # the outcome was recorded. Neither the key nor the worker may be lost.
@@ -244,7 +252,11 @@ class Controller:
             asked = outcome.phase is not Phase.WAITING
             answered = self._outage.saw(key, outcome.reason, asked=asked)
             self._say(outcome, before, self._schedule(key, outcome), loop.time() - began)
-        self._wake(wake)
+        priority = self._queue.priority(key)
+        # What follows from a save is waited for as well.
+        self._wake(wake, min(priority, Priority.EDIT))
+        if priority is Priority.SAVE and outcome.phase is Phase.WAITING:
+            self._hasten(item)
         self.trigger(answered, Priority.CROWD)
         for reader in readers:
             # Not at once: two objects that read each other must not chase each other.
@@ -256,6 +268,13 @@ class Controller:
                     self._queue.add_after(ref, self._pacing.fastest)
         if self._watch:
             self._watch(key, outcome, loop.time() - began)
+
+    def _hasten(self, item: Desired | Gone) -> None:
+        """Look next at what a saved object waits for and nobody has looked at: after a start that
+        is behind a thousand others.
+        """
+        pending = self._ledger.pending.intersection(item.refs)
+        self._wake(pending, Priority.SAVE)
 
     async def _attempt(self, attempt: Awaitable[Outcome]) -> Outcome:
         try:
@@ -296,10 +315,12 @@ class Controller:
         for document in [*self._ledger.documents, *self._ledger.gone_documents]:
             self._conclusion.refresh(document)
 
-    def _wake(self, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
+    def _wake(
+        self, keys: Iterable[ObjectKey], priority: Priority = Priority.EDIT
+    ) -> tuple[ObjectKey, ...]:
         """Make `keys` due, as a crowd where there are many: a later save goes ahead of them."""
         woken = tuple(keys)
-        priority = Priority.CROWD if len(woken) > CROWD else Priority.EDIT
+        priority = Priority.CROWD if len(woken) > CROWD else priority
         for key in woken:
             self._queue.add(key, priority)
         self._moved.set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import IntEnum
@@ -21,14 +22,18 @@ from reconciler.engine.external import ObjectKey
 SLACK = 0.001
 
 
+ALONE = 1.0  # seconds for which what a person waits for keeps other work from being begun
+
+
 class Priority(IntEnum):
-    """Edits, and what follows from them, go ahead of resyncs, and a change of many objects at once
-    (the first start) lets whatever a person saves after it go first.
+    """SAVE: a person has just saved it, or asked for it, and waits. EDIT: what is under way. CROWD:
+    a change of many objects at once (the first start), which lets a later save go first.
     """
 
-    EDIT = 0
-    CROWD = 1
-    RESYNC = 2
+    SAVE = 0
+    EDIT = 1
+    CROWD = 2
+    RESYNC = 3
 
 
 class WorkQueue:
@@ -43,7 +48,8 @@ class WorkQueue:
         self._ready: dict[Priority, OrderedDict[ObjectKey, None]] = {
             priority: OrderedDict() for priority in Priority
         }
-        self._processing: set[ObjectKey] = set()
+        self._processing: dict[ObjectKey, Priority] = {}
+        self._alone_until = -math.inf
         self._due: dict[ObjectKey, tuple[float, int, Priority, bool]] = {}
         self._heap: list[tuple[float, int, ObjectKey]] = []
         self._serial = itertools.count()
@@ -83,34 +89,49 @@ class WorkQueue:
             heapq.heappush(self._heap, (when, serial, key))
             self._changed.set()
 
-    def take(self) -> ObjectKey | None:
-        """The next key if one is due. It is held until `done`. Its delayed request is dropped,
-        because the outcome of the pass sets a new one.
+    def expect(self) -> None:
+        """A save is being read: for a moment, begin nothing that nobody waits for. A resync of a
+        thousand services keeps the processor busy for seconds.
+        """
+        self._alone_until = self._clock() + ALONE
+
+    def take(self, least: Priority = Priority.RESYNC) -> ObjectKey | None:
+        """The next key that is due and at least as urgent as `least`. It is held until `done`. Its
+        delayed request is dropped, because the outcome of the pass sets a new one.
         """
         self._promote()
+        alone = self._clock() < self._alone_until
         for priority in Priority:
+            if priority > least or (alone and priority > Priority.EDIT):
+                return None
             if self._ready[priority]:
                 key, _ = self._ready[priority].popitem(last=False)
                 del self._dirty[key]
                 self._due.pop(key, None)
-                self._processing.add(key)
+                self._processing[key] = priority
+                if priority is Priority.SAVE:
+                    self.expect()
                 return key
         return None
 
-    async def get(self) -> ObjectKey | None:
-        """Wait for a key; None once the queue is closed and nothing is left that is due."""
+    async def get(self, least: Priority = Priority.RESYNC) -> ObjectKey | None:
+        """Wait for a key that is at least as urgent as `least`; None once the queue is closed and
+        nothing is left that is due.
+        """
         while True:
             self._changed.clear()
-            key = self.take()
+            key = self.take(least)
             if key is not None or self._closed:
                 return key
-            await self._wait(self.next_due())
+            await self._wait(self._next_chance())
 
     def done(self, key: ObjectKey) -> None:
         """Give `key` back. If it was added meanwhile it is due again, unless a resync added it and
         it now backs off.
         """
-        self._processing.discard(key)
+        held = self._processing.pop(key, None)
+        if held is Priority.SAVE and held not in self._processing.values():
+            self._alone_until = -math.inf
         due = self._due.get(key)
         if due is not None and due[3] and self._dirty.get(key) is Priority.RESYNC:
             del self._dirty[key]
@@ -141,6 +162,10 @@ class WorkQueue:
             heapq.heappop(self._heap)
         return max(0.0, self._heap[0][0] - self._clock()) if self._heap else None
 
+    def priority(self, key: ObjectKey) -> Priority:
+        """Of a key that is held."""
+        return self._processing[key]
+
     @property
     def idle(self) -> bool:
         """Nothing is due and nothing is held; delayed keys do not count."""
@@ -170,6 +195,12 @@ class WorkQueue:
             entry = heapq.heappop(self._heap)
             if not self._stale(entry):
                 self._mark(entry[2], self._due.pop(entry[2])[2])
+
+    def _next_chance(self) -> float | None:
+        """Seconds until `take` may give a key that it does not give now."""
+        left = self._alone_until - self._clock()
+        waits = (self.next_due(), left if left > 0 else None)
+        return min((each for each in waits if each is not None), default=None)
 
     def _stale(self, entry: tuple[float, int, ObjectKey]) -> bool:
         due = self._due.get(entry[2])

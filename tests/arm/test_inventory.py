@@ -8,6 +8,7 @@ from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm, user_agent
 from reconciler.arm.inventory import Inventory
 from reconciler.engine.errors import TransportFailed
+from reconciler.engine.urgency import urgency
 
 GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
 APPS = f"{GROUP}/providers/Microsoft.App/containerApps"
@@ -79,6 +80,34 @@ async def test_the_first_few_of_a_long_list_are_read_alone(arm, scripted):
     now[0] += 1
     assert (await cache.look(Kind.APP, GROUP, names[0]))["name"] == names[0]
     assert len(scripted.asked) == 5
+
+
+async def test_a_save_does_not_wait_for_a_long_list_on_its_way(arm, scripted, monkeypatch):
+    """A resync has begun to read ten pages. What a person waits for is read beside them, and every
+    other object waits for the pages.
+    """
+    names = [f"app-{number}" for number in range(150)]
+    scripted.on("GET", APPS, 200, page(*names))
+    scripted.on("GET", f"{APPS}/app-70", 200, {"name": "app-70"})
+    cache, pages, read = Inventory(arm), asyncio.Event(), arm.list_json
+    await cache.list(Kind.APP, GROUP)  # so that it is known to be long
+    cache.invalidate(f"{APPS}/app-1")
+
+    async def slowly(path, version):
+        await pages.wait()
+        return await read(path, version)
+
+    monkeypatch.setattr(arm, "list_json", slowly)
+    listing = asyncio.create_task(cache.list(Kind.APP, GROUP))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(cache.look(Kind.APP, GROUP, "app-80"))
+    with urgency(waited_for=True):
+        found = await asyncio.wait_for(cache.look(Kind.APP, GROUP, "app-70"), 30)
+    assert found == {"name": "app-70"}
+    assert not other.done()
+    pages.set()
+    assert (await other)["name"] == "app-80"
+    assert len(await listing) == 150
 
 
 async def test_what_is_made_is_read_alone(arm, scripted):

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.arm.throttle import Throttle
 from reconciler.engine.errors import Throttled
+from reconciler.engine.urgency import urgency
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 OTHER = "00000000-0000-0000-0000-000000000002"
@@ -99,6 +100,25 @@ async def test_where_few_requests_are_left_they_go_as_fast_as_they_come_back():
     assert await took(51) == 2.0
     throttle.saw("GET", url(), 200, {header: "100"})
     assert await took(50) == 0.0
+
+
+@pytest.mark.looptime
+async def test_what_a_person_waits_for_goes_ahead_of_a_resync():
+    """Where a resync has left few requests, they are for a save: it waits for none of those that
+    queue. The last five go as slowly as all others, so that Azure refuses nobody.
+    """
+    loop = asyncio.get_running_loop()
+    throttle = Throttle(loop.time)
+    throttle.saw("GET", url(), 200, {"x-ms-ratelimit-remaining-subscription-reads": "20"})
+    resync = [asyncio.create_task(throttle.enter("GET", url())) for _ in range(100)]
+    await asyncio.sleep(0)
+    with urgency(waited_for=True):
+        for _ in range(15):
+            await throttle.enter("GET", url())
+        assert loop.time() == 0.0
+        await throttle.enter("GET", url())
+    assert loop.time() == 4.0
+    await asyncio.gather(*resync)
 
 
 async def test_one_worker_is_told_and_the_others_send_nothing(arm, scripted):

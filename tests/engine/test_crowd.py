@@ -74,3 +74,51 @@ async def test_many_dependents_let_a_later_save_go_first(harness):
         controller.set_desired(saved, [harness.state(generation=2)])
         await asyncio.sleep(6.0)
         assert ("update", "alone") in harness.cloud.calls[before:]
+
+
+async def test_a_save_does_not_wait_for_workers_that_all_wait_for_azure(harness):
+    """A resync has every worker wait for a list that takes ten seconds. A save is written before
+    the list is there.
+    """
+    names = [f"web-{number:04}" for number in range(20)]
+    things = {name: harness.thing(name, size=1) for name in names}
+    async with harness.running(*things.values(), workers=2) as controller:
+        await controller.settled()
+        listing = asyncio.Event()
+
+        async def slow(verb, name):
+            if verb == "observe" and name != "web-0007":
+                await listing.wait()
+
+        harness.kind.before_call = slow
+        controller.trigger()
+        await asyncio.sleep(1.0)
+        things["web-0007"] = harness.thing("web-0007", size=2)
+        before = len(harness.cloud.calls)
+        controller.set_desired([*things.values()], [harness.state(generation=2)])
+        await asyncio.sleep(0.1)
+        assert ("update", "web-0007") in harness.cloud.calls[before:]
+        listing.set()
+
+
+async def test_a_save_takes_along_what_it_waits_for(harness):
+    """After a start a hundred folders have not been looked at yet, the one of the saved service
+    among the last. It is looked at next, and then the service is written.
+    """
+    numbers = range(100)
+    folders = [harness.thing(f"folder-{n}", size=1) for n in numbers]
+    services = [harness.thing(f"web-{n}", size=1, refs=(f"folder-{n}",)) for n in numbers]
+    async with harness.running(*folders, *services) as controller:
+        await controller.settled()
+
+    async def second(_verb, _name):
+        await asyncio.sleep(1.0)
+
+    harness.kind.before_call = second
+    async with harness.running(*folders, *services, workers=2) as controller:
+        await asyncio.sleep(5.0)
+        before = len(harness.cloud.calls)
+        services[90] = harness.thing("web-90", size=2, refs=("folder-90",))
+        controller.set_desired([*folders, *services], [harness.state(generation=2)])
+        await asyncio.sleep(5.0)
+        assert ("update", "web-90") in harness.cloud.calls[before:]

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.api.conditions import ConditionType, Status
 from reconciler.api.reasons import AzureCode, Reason
+from reconciler.engine.controller import RESERVED
 from reconciler.engine.errors import NotReadyYet, RetryableError
 from reconciler.engine.external import Mark, Policy
 from reconciler.engine.verdict import ExitClass
@@ -307,15 +308,14 @@ async def test_stop_lets_the_pass_under_way_finish(harness):
         await asyncio.sleep(3)
 
     harness.kind.before_call = slowly
-    controller = harness.controller(workers=1)
-    controller.set_desired(
-        [harness.thing("a", size=1), harness.thing("b", size=1)], [harness.state()]
-    )
+    controller, workers = harness.controller(workers=1), 1 + RESERVED
+    things = [harness.thing(f"thing-{number}", size=1) for number in range(workers + 3)]
+    controller.set_desired(things, [harness.state()])
     task = asyncio.create_task(controller.run())
     await asyncio.sleep(4)
     await controller.stop()
     await task
-    assert len(harness.cloud.calls) == 2
+    assert len(harness.cloud.calls) == 2 * workers
 
 
 @pytest.mark.parametrize("reason", ["RolledBack", "Promoted"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconciler.engine.external import ObjectKey
-from reconciler.engine.queue import Priority, WorkQueue
+from reconciler.engine.queue import ALONE, Priority, WorkQueue
 
 KEYS = [ObjectKey("Thing", name) for name in "abc"]
 keys, priorities = st.sampled_from(KEYS), st.sampled_from(Priority)
@@ -28,6 +28,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.owed: set[ObjectKey] = set()
         self.delayed: dict[ObjectKey, float] = {}
         self.held: list[ObjectKey] = []
+        self.alone_until = 0.0  # until when others may have to wait for a save
 
     @rule(key=keys, priority=priorities)
     def add(self, key, priority):
@@ -39,6 +40,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.add_after(key, delay, priority)
         self.delayed[key] = min(self.delayed.get(key, float("inf")), self.now + delay)
 
+    @rule()
+    def expect(self):
+        self.queue.expect()
+        self.alone_until = self.now + ALONE
+
     @rule(seconds=st.floats(0, 30))
     def pass_time(self, seconds):
         self.now += seconds
@@ -49,8 +55,10 @@ class QueueMachine(RuleBasedStateMachine):
         free = self.owed - set(self.held)
         key = self.queue.take()
         if key is None:
-            assert not free, f"{free} is due and nobody gets it"
+            assert not free or self.now < self.alone_until, f"{free} is due and nobody gets it"
             return
+        if self.queue.priority(key) is Priority.SAVE:
+            self.alone_until = self.now + ALONE
         assert key not in self.held, "two workers hold one key"
         # A timer may run a rounding error early.
         assert key in self.owed or self.delayed.get(key, float("inf")) <= self.now + 0.01
@@ -72,6 +80,7 @@ class QueueMachine(RuleBasedStateMachine):
         """In the end every key that was asked for is handed out."""
         self.now += 100
         for _ in range(20):
+            self.now += ALONE
             for key in self.held:
                 self.queue.done(key)
             self.held = []
@@ -108,6 +117,43 @@ def test_a_resync_does_not_cut_a_backoff_short_but_an_edit_does():
     assert queue.take() is None
     queue.add(KEYS[0], Priority.EDIT)
     assert queue.take() == KEYS[0]
+
+
+def test_nothing_is_begun_beside_a_save():
+    """While a save is read, and while what it changed is held, no resync and no crowd is begun:
+    only what is under way goes on. It lasts a second at most, and no longer than the save.
+    """
+    now = [0.0]
+    queue = WorkQueue(lambda: now[0])
+    saved, resynced, polled = KEYS
+    queue.add(resynced, Priority.RESYNC)
+    queue.expect()
+    assert queue.take() is None
+    queue.add(polled, Priority.EDIT)
+    assert queue.take() == polled
+    now[0] += 0.5
+    queue.add(saved, Priority.SAVE)
+    assert queue.take() == saved
+    now[0] += 0.9
+    assert queue.take() is None
+    queue.done(saved)
+    assert queue.take() == resynced
+    queue.done(resynced)
+    queue.add(saved, Priority.SAVE)
+    queue.add(resynced, Priority.RESYNC)
+    assert queue.take() == saved
+    now[0] += ALONE
+    assert queue.take() == resynced
+
+
+@pytest.mark.looptime
+async def test_a_worker_that_may_begin_nothing_begins_it_when_the_save_was_none():
+    """A file that was saved unchanged holds a resync up for a second, and nobody has to wake it."""
+    queue, loop = WorkQueue(), asyncio.get_running_loop()
+    queue.add(KEYS[0], Priority.RESYNC)
+    queue.expect()
+    assert await queue.get() == KEYS[0]
+    assert loop.time() == pytest.approx(ALONE)
 
 
 @pytest.mark.looptime
