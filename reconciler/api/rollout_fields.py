@@ -73,8 +73,8 @@ class TrafficStep(Model):
 class Rollout(Model):
     strategy: Strategy = Strategy.AUTO
     """Surge boots the new revision beside the old one, which needs a second GPU for a while.
-    Recreate stops the old revision first, so that nobody serves for a while. Auto takes Surge if a
-    GPU is free, else Recreate. BlueGreen is Surge in steps.
+    Recreate stops the old revision first, so that no replica serves for a while. Auto takes
+    Surge if a GPU is free, else Recreate. BlueGreen is Surge in steps.
     """
     smoke: Smoke = Smoke()
     """The request that a new revision must answer before it takes traffic."""

@@ -36,7 +36,7 @@ def promote(
     state_dir: StateDir = None,
     output: Output = "text",
 ) -> None:
-    """Let a rollout that pauses at a step go on to the next one."""
+    """Continue a rollout that pauses at a step."""
     from reconciler.engine.external import DocumentRef
     from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_promotion

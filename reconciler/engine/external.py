@@ -154,7 +154,7 @@ class Impact(StrEnum):
     NONE = "none"
     HOT = "hot"  # running replicas take it up
     CONFIGURATION = "configuration"  # of a resource, without a new revision
-    RESTART = "restart"  # nobody serves for a while
+    RESTART = "restart"  # no replica serves for a while
     NEW_REVISION = "new revision"
     REPLACE = "replace"
     DELETE = "delete"

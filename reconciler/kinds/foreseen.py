@@ -26,10 +26,10 @@ ASSUMED = 10 * 2**20
 
 @dataclass(frozen=True)
 class ServedAfter:
-    """Seconds from the write until a change serves, and seconds in which nobody serves. `basis`:
-    measured at earlier starts of the service, else predicted from its model's size, else the limit
-    after which the revision is given up. `weight` is the percentage of the requests that it serves
-    then; the steps of the rollout bring the rest.
+    """Seconds from the write until a change serves, and seconds in which no replica serves.
+    `basis`: measured at earlier starts of the service, else predicted from its model's size, else
+    the limit after which the revision is given up. `weight` is the percentage of the requests
+    that it serves then; the steps of the rollout bring the rest.
     """
 
     until_served: int

@@ -109,7 +109,7 @@ async def test_an_endpoint_without_a_way_there_is_unknown(arm):
 async def test_a_daemon_cut_off_from_the_ingress_rolls_nothing_back(
     arm, scripted, old_serves, patience
 ):
-    """Azure's word must do after a while, which is short where nobody serves meanwhile."""
+    """Azure's word must do after a while, which is short where no replica serves meanwhile."""
     scripted.nobody = 503
     scripted.on("GET", "/", 503, "proxy")
     trials = Trials(arm, Hand())

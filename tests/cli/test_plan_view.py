@@ -60,10 +60,10 @@ CASES = [
         "the gravest counts",
     ),
     (
-        line(Kind.APP, "update", Change("a", 1, 2, "nobody serves", Impact.RESTART)),
+        line(Kind.APP, "update", Change("a", 1, 2, "no replica serves", Impact.RESTART)),
         "restart",
         "arm",
-        "nobody serves",
+        "no replica serves",
     ),
     (line(Kind.APP, "create"), "new revision", "arm", "a first revision"),
     (line(Kind.APP, "delete"), "delete", "arm", "it holds no data"),
@@ -110,7 +110,7 @@ def app_spec(**fields):
             line(
                 Kind.APP,
                 "update",
-                Change("a", 1, 2, "nobody serves", Impact.RESTART),
+                Change("a", 1, 2, "no replica serves", Impact.RESTART),
                 outputs=AppOutputs(
                     replicas=(replace(REPLICA, startup=Startup(169, seconds=80.4)),)
                 ),
@@ -121,10 +121,10 @@ def app_spec(**fields):
         (line(Kind.APP, "update", Change("tags.a", 1, 2)), {}, None),
         (line(Kind.APP, "no-op"), {}, None),
     ],
-    ids=["a model", "code", "in steps", "nobody serves meanwhile", "no revision", "nothing"],
+    ids=["a model", "code", "in steps", "no replica serves meanwhile", "no revision", "nothing"],
 )
 def test_what_boots_a_revision_says_when_it_serves(planned, spec, expected):
-    """As starts before took, else as predicted, else at most; and how long nobody serves."""
+    """As starts before took, else as predicted, else at most; and how long no replica serves."""
     found = served_after([planned], [app_spec(**spec)]).get(planned.key)
     value = times_value(found)
     assert (tuple(value.values()) if value else None) == expected

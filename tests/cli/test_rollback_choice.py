@@ -23,6 +23,6 @@ def test_a_generation_that_served_is_gone_back_to(to):
 
 @pytest.mark.parametrize("to", ["2", "r2"])
 def test_a_generation_that_failed_is_refused(to):
-    """Nobody would serve, and a person's decision holds until the document changes."""
+    """No replica would serve, and a person's decision holds until the document changes."""
     with pytest.raises(CommandError, match="failed when it last ran"):
         _chosen(history(), to)

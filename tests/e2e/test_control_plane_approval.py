@@ -76,7 +76,7 @@ async def test_each_version_is_asked_for(stage):
         stage.moorage("approve", "-y")
         await up.settled_on("web", version="two", colour="green")
         stage.save(*manual(rollout={"strategy": "Recreate"}))
-        await up.until(lambda: told(stage, "web stops serving: nobody serves until"), 20)
+        await up.until(lambda: told(stage, "web stops serving: no replica serves until"), 20)
         stage.moorage("approve", "-y")
         await up.settled_on("web", version="two", colour=None)
     stage.moorage("approve", "-y", code=1)  # nothing is left to approve

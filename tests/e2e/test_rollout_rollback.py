@@ -82,7 +82,7 @@ def test_a_revision_that_fails_is_rolled_back(one_gpu, strategy, broken):
     if strategy == "Surge":  # no GPU is free for it, so it never runs
         broken = {**broken, "progressDeadlineSeconds": 10}
     stage.save(*documents(strategy, **broken))
-    gap = "nobody serves until the new revision is ready, at most"
+    gap = "no replica serves until the new revision is ready, at most"
     assert (gap in stage.moorage("plan", "-f", str(stage.manifest)).stdout) is (strategy == "Auto")
     done = stage.once("-y", "--timeout", "90", code=1)
     after = web(stage)

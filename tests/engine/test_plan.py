@@ -61,12 +61,12 @@ async def test_each_action_is_named(harness):
 
 async def test_what_comes_after_the_first_write_is_part_of_the_effect(harness):
     """A service that stops only in a later step stops all the same, and the plan's words say it."""
-    gap = Change("b", 1, 2, "nobody serves for about 60 s", Impact.RESTART)
+    gap = Change("b", 1, 2, "no replica serves for about 60 s", Impact.RESTART)
     harness.cloud.objects = {"differs": {"a": 0}}
     harness.kind.observation["differs"] = {"later": (gap,)}
     _, (line,) = await planned(harness, harness.thing("differs", a=1))
     assert [change.path for change in line.changes] == ["a", "b"]
-    assert line.effect == "nobody serves for about 60 s"
+    assert line.effect == "no replica serves for about 60 s"
 
 
 async def test_what_waits_behind_a_pause_is_named(harness):

@@ -140,7 +140,7 @@ def show(
             console.print(Text(f"    {line.key}"), soft_wrap=True)
     for line in shown:
         after = (times or {}).get(line.key)
-        # How long nobody serves is told already, as the effect of the change.
+        # How long no replica serves is told already, as the effect of the change.
         told = [str(after)] if after and not after.without_service else []
         head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join([*_notes(line, causes), *told])
         first, *others = hang(f"{head}   ", note, width)

@@ -179,14 +179,14 @@ def weights_of(found: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _gap(spec: ContainerAppSpec, seen: Seen) -> str:
-    """How long nobody serves if the old revision stops before the new one boots; empty if it does
-    not.
+    """How long no replica serves if the old revision stops before the new one boots; empty if it
+    does not.
     """
     if seen.wanted is not None and seen.wanted.active:
         return ""
     if spec.startup_seconds:
-        return f"nobody serves for about {seen.predicted()} s, until the new revision is ready"
-    return f"nobody serves until the new revision is ready, at most {spec.deadline_seconds} s"
+        return f"no replica serves for about {seen.predicted()} s, until the new revision is ready"
+    return f"no replica serves until the new revision is ready, at most {spec.deadline_seconds} s"
 
 
 def _step_changes(
