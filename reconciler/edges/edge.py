@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import TypeVar
 
-from reconciler.engine.external import DocumentRef
+from reconciler.engine.external import Desired, DocumentRef
+
+SpecT = TypeVar("SpecT")
 
 # Seconds that what is only looked at again because of a save waits: with 1,000 services, lists of
 # ten pages would compete with the write that the save asks for.
@@ -34,6 +37,31 @@ class Edge(ABC):
     def concerns(self) -> Collection[DocumentRef] | None:
         """The documents that a failure of this edge concerns; None means all."""
         return None
+
+
+class EdgeOverObjects(Edge):
+    """An edge that does the same for many objects. An object that fails does not delay the others,
+    and only the documents of those that failed are concerned.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[DocumentRef, Exception] = {}
+
+    async def do_for_each(
+        self, items: Iterable[Desired[SpecT]], do: Callable[[Desired[SpecT]], Awaitable[None]]
+    ) -> None:
+        """Do it for all of them, then raise the first error."""
+        self._failed = {}
+        for item in items:
+            try:
+                await do(item)
+            except Exception as error:  # noqa: BLE001 - raised when the others are done
+                self._failed.setdefault(item.document, error)
+        if self._failed:
+            raise next(iter(self._failed.values()))
+
+    def concerns(self) -> Collection[DocumentRef]:
+        return tuple(self._failed)
 
 
 async def forever() -> None:

@@ -5,23 +5,23 @@ less than an hour.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareSpec
 from reconciler.composition import Composition
 from reconciler.composition.environment import share_of
-from reconciler.edges.edge import Edge
+from reconciler.edges.edge import EdgeOverObjects
 from reconciler.engine.events import Event, normal
-from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
+from reconciler.engine.external import Desired, Policy, with_spec
 from reconciler.engine.permit import permit
 from reconciler.kinds.share.garbage import Garbage
 
 EVERY = 3600.0  # seconds
 
 
-class GarbageEdge(Edge):
+class GarbageEdge(EdgeOverObjects):
     """Looks at the share of every Environment that Moorage manages. `check` is called before each
     request that deletes, and raises if this daemon may not write.
     """
@@ -35,32 +35,20 @@ class GarbageEdge(Edge):
         check: Callable[[str], None],
         tell: Callable[[Event], None],
     ) -> None:
+        super().__init__()
         self._garbage, self._composition = garbage, composition
         self._check, self._tell = check, tell
-        self._failed: dict[DocumentRef, Exception] = {}
 
     async def wait(self) -> None:
         await asyncio.sleep(min(self._garbage.after, EVERY))
 
     async def act(self) -> None:
-        """A share that cannot be read does not delay the other shares; its error is raised at the
-        end.
-        """
         composition = self._composition()
-        self._failed = {}
-        for item in with_spec(composition.desired, ShareSpec):
-            if item.policy is Policy.MANAGE:
-                try:
-                    await self._collect(item, composition)
-                except Exception as error:  # noqa: BLE001 - raised when the others are done
-                    self._failed[item.document] = error
-        if self._failed:
-            raise next(iter(self._failed.values()))
+        shares = with_spec(composition.desired, ShareSpec)
+        managed = (item for item in shares if item.policy is Policy.MANAGE)
+        await self.do_for_each(managed, partial(self._collect, composition))
 
-    def concerns(self) -> Collection[DocumentRef]:
-        return tuple(self._failed)
-
-    async def _collect(self, item: Desired[ShareSpec], composition: Composition) -> None:
+    async def _collect(self, composition: Composition, item: Desired[ShareSpec]) -> None:
         environment, document = item.spec.environment, item.document
         share = share_of(composition.names[environment])
         with permit(partial(self._check, environment)):

@@ -276,5 +276,5 @@ def test_any_text_is_text_in_a_chat(text):
 
 def shown_as_text(markup):
     """Whether neither Slack, which reads <…>, nor a reader of Markdown finds a mention or a link."""
-    bare = re.sub(r"&(amp|lt|gt);", "", markup)
+    bare = re.sub(r"&(amp|lt|gt);", "%", markup)
     return not re.search(r"[<>&\n]|(?<![0-9A-Za-z])@\w|\][(\[:]", bare)
