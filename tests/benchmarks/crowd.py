@@ -19,6 +19,7 @@ from infra.local_azure import lifecycle
 from infra.local_azure.options import Options
 from tests.benchmarks.azure import connected
 from tests.benchmarks.house import ROOT, Call, House, code_service, house, save
+from tests.e2e.ground import aimed_at
 from tests.local_azure.conftest import LocalAzure
 
 _CODE = "code-of-all"
@@ -87,18 +88,7 @@ class Crowd:
         """Another daemon of the same documents, as on another machine, once it knows them all."""
         facts = lifecycle.facts(Options(self.house.state / "local-azure"))
         state = self.house.folder / "other"
-        environment = {
-            "MOORAGE_TARGET": "azure",
-            "MOORAGE_CREDENTIAL": "service-principal",
-            "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-            "MOORAGE_AUTHORITY": facts["authority"],
-            "MOORAGE_CA_FILE": facts["caFile"],
-            "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-            "AZURE_TENANT_ID": facts["tenantId"],
-            "AZURE_CLIENT_ID": facts["clientId"],
-            "AZURE_CLIENT_SECRET": facts["clientSecret"],
-            "MOORAGE_STATE_DIR": str(state),
-        }
+        environment = {**aimed_at(facts), "MOORAGE_STATE_DIR": str(state)}
         with self.house.up(*options, environment=environment) as daemon:
             known = "SELECT count(*) FROM documents"
             self.house.until(

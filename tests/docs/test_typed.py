@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from tests.docs.test_recipes import DOCS, blocks
+from tests.e2e.ground import aimed_at
 from tests.e2e.outside import outside
 from tests.e2e.stage import Stage, environment, service
 from tests.e2e.vaults import make_vault, token
@@ -51,17 +52,8 @@ def test_the_first_commands_on_azure(tmp_path):
     before a person has said yes. `az` is replaced by the local Azure's own facts.
     """
     with Stage(tmp_path) as stage:
-        facts = stage.facts
-        env = {
-            "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-            "MOORAGE_AUTHORITY": facts["authority"],
-            "MOORAGE_CA_FILE": facts["caFile"],
-            "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-            "MOORAGE_CREDENTIAL": "service-principal",
-            "AZURE_TENANT_ID": facts["tenantId"],
-            "AZURE_CLIENT_ID": facts["clientId"],
-            "AZURE_CLIENT_SECRET": facts["clientSecret"],
-        }
+        env = aimed_at(stage.facts)
+        del env["MOORAGE_TARGET"]  # the commands of the page name it
         doctor, plan, up = readme("export MOORAGE_SUBSCRIPTION_ID")
         assert "nothing stands in the way" in stage.moorage(*doctor, **env).stdout
         shown = stage.moorage(*plan, **env).stdout

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,23 @@ class Ground:
         """
         ours = [entry for entry in self.journal()[since:] if entry["client"].startswith("moorage/")]
         return [f"{e['method']} {e['path']} {e['status']}" for e in ours if is_write(e)]
+
+
+def aimed_at(facts: Mapping[str, str]) -> dict[str, str]:
+    """The settings of `--target azure` by which Moorage drives the local Azure that printed
+    `facts`.
+    """
+    return {
+        "MOORAGE_TARGET": "azure",
+        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
+        "MOORAGE_AUTHORITY": facts["authority"],
+        "MOORAGE_CA_FILE": facts["caFile"],
+        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
+        "MOORAGE_CREDENTIAL": "service-principal",
+        "AZURE_TENANT_ID": facts["tenantId"],
+        "AZURE_CLIENT_ID": facts["clientId"],
+        "AZURE_CLIENT_SECRET": facts["clientSecret"],
+    }
 
 
 def is_write(entry: dict[str, Any]) -> bool:

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from tests.e2e.ground import ROOT, Ground
+from tests.e2e.ground import ROOT, Ground, aimed_at
 from tests.forked_commands import COMMANDS, Command
 from tests.patience import LEAST, patient
 from tests.ports import free_port
@@ -109,6 +109,14 @@ class Stage(Ground):
         self.started: list[Command] = []
         self.specs: dict[tuple[str, str], Any] = {}  # as they were saved last
         self.saved = 0.0
+
+    def aim_at(self, facts: Mapping[str, str], **settings: str) -> None:
+        """Let commands drive the local Azure of another stage, which printed `facts`. Its CA file is
+        copied, as a user would, so that the two share nothing else.
+        """
+        ca = self.root / "ca.pem"
+        ca.write_bytes(Path(facts["caFile"]).read_bytes())
+        self.env |= {**aimed_at(facts), "MOORAGE_CA_FILE": str(ca), **settings}
 
     def __enter__(self) -> Self:
         try:

@@ -6,7 +6,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -32,21 +31,7 @@ def cloud(make_stage):
 def user(tmp_path_factory, cloud):
     """A stage whose daemons each have a state directory and a User-Agent of their own."""
     stage = Stage(tmp_path_factory.mktemp("user"))
-    facts = cloud.azure("start", "--operation-seconds", "0.05")
-    ca = stage.root / "ca.pem"
-    ca.write_bytes(Path(facts["caFile"]).read_bytes())
-    stage.env |= {
-        "MOORAGE_TARGET": "azure",
-        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-        "MOORAGE_AUTHORITY": facts["authority"],
-        "MOORAGE_CA_FILE": str(ca),
-        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-        "MOORAGE_CREDENTIAL": "service-principal",
-        "MOORAGE_OWNER": "parted",
-        "AZURE_TENANT_ID": facts["tenantId"],
-        "AZURE_CLIENT_ID": facts["clientId"],
-        "AZURE_CLIENT_SECRET": facts["clientSecret"],
-    }
+    stage.aim_at(cloud.facts, MOORAGE_OWNER="parted")
     stage.code("web")
     save(stage, "red")
     yield stage

@@ -3,7 +3,6 @@ it does the same.
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -22,23 +21,10 @@ def user(tmp_path_factory, cloud):
     CA file.
     """
     stage = Stage(tmp_path_factory.mktemp("user"))
-    facts = cloud.azure("start")
-    ca = stage.root / "ca.pem"
-    ca.write_bytes(Path(facts["caFile"]).read_bytes())
-    stage.env |= {
-        "MOORAGE_TARGET": "azure",
-        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-        "MOORAGE_AUTHORITY": facts["authority"],
-        "MOORAGE_CA_FILE": str(ca),
-        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-        "MOORAGE_CREDENTIAL": "service-principal",
-        "AZURE_TENANT_ID": facts["tenantId"],
-        "AZURE_CLIENT_ID": facts["clientId"],
-        "AZURE_CLIENT_SECRET": facts["clientSecret"],
-    }
+    stage.aim_at(cloud.facts)
     stage.code("web")
     stage.save(
-        environment("dev", subscriptionId=facts["subscriptionId"]),
+        environment("dev", subscriptionId=cloud.facts["subscriptionId"]),
         service("web", environment="dev"),
     )
     yield stage

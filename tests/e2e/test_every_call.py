@@ -11,6 +11,7 @@ import pytest
 from reconciler.engine.store import Store
 from reconciler.settings import Settings
 from reconciler.web.status import status_of
+from tests.e2e.ground import aimed_at
 from tests.e2e.killed import MOMENTS, Processes
 from tests.e2e.stage import Stage, ask, environment, service
 
@@ -57,19 +58,11 @@ class Life:
 
     def __post_init__(self):
         """Documents and state of its own: nothing of another life is touched."""
-        facts = self.stage.facts
         self.environ = {
             **self.stage.env,
+            **aimed_at(self.stage.facts),
             "MOORAGE_STATE_DIR": str(self.stage.root / self.name),
             "MOORAGE_OWNER": self.name,
-            "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-            "MOORAGE_CREDENTIAL": "service-principal",
-            "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-            "MOORAGE_AUTHORITY": facts["authority"],
-            "MOORAGE_CA_FILE": facts["caFile"],
-            "AZURE_TENANT_ID": facts["tenantId"],
-            "AZURE_CLIENT_ID": facts["clientId"],
-            "AZURE_CLIENT_SECRET": facts["clientSecret"],
         }
         self.settings = Settings.from_environment(self.environ, target="azure")
         self.output = self.stage.root / f"{self.name}.log"

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.e2e.ground import ROOT
+from tests.e2e.ground import ROOT, aimed_at
 from tests.e2e.stage import Stage, service
 
 pytestmark = [pytest.mark.slow, pytest.mark.vital, pytest.mark.timeout(1500)]
@@ -54,15 +54,7 @@ def stage(tmp_path_factory):
     stage = Stage(tmp_path_factory.mktemp("windows"))
     facts = stage.start_azure()
     stage.env |= {
-        "MOORAGE_TARGET": "azure",
-        "MOORAGE_CREDENTIAL": "service-principal",
-        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-        "MOORAGE_AUTHORITY": facts["authority"],
-        "MOORAGE_CA_FILE": facts["caFile"],
-        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-        "AZURE_TENANT_ID": facts["tenantId"],
-        "AZURE_CLIENT_ID": facts["clientId"],
-        "AZURE_CLIENT_SECRET": facts["clientSecret"],
+        **aimed_at(facts),
         "MOORAGE_STATE_DIR": str(stage.state),
         "PYTHONPATH": str(ROOT),
     }

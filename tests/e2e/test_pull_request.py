@@ -6,7 +6,7 @@ import sys
 import pytest
 from ruamel.yaml import YAML
 
-from tests.e2e.ground import ROOT
+from tests.e2e.ground import ROOT, aimed_at
 from tests.e2e.stage import Stage, service
 
 pytestmark = [pytest.mark.slow, pytest.mark.vital]
@@ -28,15 +28,7 @@ def stage(tmp_path_factory):
     moorage.chmod(0o755)
     stage.env |= {
         "PATH": f"{commands}:{stage.env['PATH']}",
-        "MOORAGE_TARGET": "azure",
-        "MOORAGE_CREDENTIAL": "service-principal",
-        "MOORAGE_ARM_ENDPOINT": facts["armEndpoint"],
-        "MOORAGE_AUTHORITY": facts["authority"],
-        "MOORAGE_CA_FILE": facts["caFile"],
-        "MOORAGE_SUBSCRIPTION_ID": facts["subscriptionId"],
-        "AZURE_TENANT_ID": facts["tenantId"],
-        "AZURE_CLIENT_ID": facts["clientId"],
-        "AZURE_CLIENT_SECRET": facts["clientSecret"],
+        **aimed_at(facts),
         "MOORAGE_OWNER": "team",
         "DOCUMENTS": "live",
     }
