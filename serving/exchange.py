@@ -7,7 +7,6 @@ gate.py makes an Exchange for each request; bodies.py, limits.py and keys.py jud
 from __future__ import annotations
 
 import json
-import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -25,7 +24,7 @@ from serving.request.bodies import (
     read,
     refuse_by_size,
 )
-from serving.request.keys import Header, Key, Keys, Refusal
+from serving.request.keys import Header, Key, Keys
 from serving.request.limits import Bounds, Demand, judge
 from serving.request.relayed import is_stream, with_usage
 from serving.request.schemas import Grammar, compiles, large_grammar
@@ -146,7 +145,8 @@ class Exchange:
         with ExitStack() as kept:
             try:
                 # A key that has used up its limit is refused before its body is read.
-                self._limited(door.keys.refusal(self._key, Demand()))
+                if refusal := door.keys.refusal(self._key, Demand()):
+                    raise RefusedError(refusal.answer)
                 kept.enter_context(door.lane.room(_length(scope, door.limits.body), self._key.name))
             except RefusedError as error:
                 raise await refuse_by_size(
@@ -175,23 +175,12 @@ class Exchange:
         order = judge(asked, scope["path"], self._bounds, len(body))
         if isinstance(order, Answer):
             raise RefusedError(order)
-        self._limited(door.keys.take(self._key, order))
+        if refusal := door.keys.take(self._key, order):
+            raise RefusedError(refusal.answer)
         _remeasured(scope, len(body))
         self._call.structured = compiles(asked)
         self._grammar = large_grammar(asked)
         return body, order
-
-    def _limited(self, refusal: Refusal | None) -> None:
-        if refusal is None:
-            return
-        text = f"{refusal.whose} may send {refusal.limit}"
-        if refusal.wait is None:
-            text += ", and this request alone counts as more."
-            raise RefusedError(refuse(400, text, "limit_exceeded"))
-        wait = max(1, math.ceil(refusal.wait))
-        text += f"; try again in {refusal.wait:.1f} s."
-        retry = (b"retry-after", str(wait).encode())
-        raise RefusedError(refuse(429, text, "rate_limit_exceeded", retry))
 
     def _look_into(self, asked: Mapping[str, Any]) -> Answer | None:
         """The requested model and the key that asks for it."""

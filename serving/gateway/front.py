@@ -29,7 +29,7 @@ from serving.gateway.world import GatewayWorld
 from serving.request import cors
 from serving.request.answers import Answer, Message, refuse, too_large
 from serving.request.bodies import Lane, RefusedError, read, refuse_by_size
-from serving.request.keys import Header, Refusal
+from serving.request.keys import Header
 from serving.request.limits import Bounds, Demand, judge
 from serving.request.routes import (
     EVALUATION,
@@ -282,7 +282,8 @@ class Front:
         order = judge(judged, asked.path, bounds, len(body))
         if isinstance(order, Answer):
             raise RefusedError(order)
-        _limited(self._world.callers.take(caller, service.name, order))
+        if refusal := self._world.callers.take(caller, service.name, order):
+            raise RefusedError(refusal.answer)
         headers = _passed(asked)
         headers |= told_of(caller.name, limits_of(caller), evaluation=caller.key.evaluation)
         hold = self._hold(asked, routes, streamed=value.get("stream") is True)
@@ -294,6 +295,11 @@ class Front:
         length = asked.request.content_length
         if length is not None and length > most:
             raise RefusedError(too_large(most))
+        receive = _receiver(asked.request)
+        # One more request is the least that it orders. Large bodies take time to come.
+        if refusal := self._world.callers.refusal(caller, caller.service or "", Demand()):
+            used_up = RefusedError(refusal.answer)
+            raise await refuse_by_size(used_up, receive, asked.headers, most)
         content = asked.request.content
         if (
             length is not None
@@ -301,7 +307,6 @@ class Front:
             and "content-encoding" not in asked.request.headers
         ):
             return content.read_nowait()  # all of it is there: it came with the head
-        receive = _receiver(asked.request)
         with ExitStack() as reading:
             try:
                 room = self._lane.room(most if length is None else length, caller.name)
@@ -342,19 +347,6 @@ class Front:
 
 def in_background(asked: Mapping[str, Any], path: str) -> bool:
     return path == RESPONSES and asked.get("background") is True
-
-
-def _limited(refusal: Refusal | None) -> None:
-    """Raises RefusedError."""
-    if refusal is None:
-        return
-    text = f"{refusal.whose} may send {refusal.limit}"
-    if refusal.wait is None:
-        text += ", and this request alone counts as more."
-        raise RefusedError(refuse(400, text, "limit_exceeded"))
-    retry = (b"retry-after", str(max(1, math.ceil(refusal.wait))).encode())
-    text += f"; try again in {refusal.wait:.1f} s."
-    raise RefusedError(refuse(429, text, "rate_limit_exceeded", retry))
 
 
 def _no_model(name: str, directory: Directory, caller: Caller) -> Answer:

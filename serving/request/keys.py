@@ -21,6 +21,7 @@ from serving.catalogue import (
     KeyLimits,
     Limits,
 )
+from serving.request.answers import Answer, refuse
 from serving.request.limits import Demand
 
 Header = tuple[bytes, bytes]
@@ -130,6 +131,17 @@ class Refusal:
     whose: str
     limit: str
     wait: float | None
+
+    @property
+    def answer(self) -> Answer:
+        """429 with `Retry-After`, or 400 where waiting does not help."""
+        text = f"{self.whose} may send {self.limit}"
+        if self.wait is None:
+            text += ", and this request alone counts as more."
+            return refuse(400, text, "limit_exceeded")
+        text += f"; try again in {self.wait:.1f} s."
+        retry = (b"retry-after", str(max(1, math.ceil(self.wait))).encode())
+        return refuse(429, text, "rate_limit_exceeded", retry)
 
 
 class Keys:

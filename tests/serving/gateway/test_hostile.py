@@ -8,8 +8,9 @@ import logging
 
 import pytest
 
+from serving.catalogue import Limits
 from serving.gateway.passage import Patience
-from tests.serving.gateway.conftest import ENVIRONMENT_KEY, SERVICE_KEY
+from tests.serving.gateway.conftest import ENVIRONMENT_KEY, SERVICE_KEY, key
 from tests.serving.gateway.stand_in import StandIn
 
 BODY = json.dumps({"model": "phi", "messages": []}).encode()
@@ -90,6 +91,31 @@ async def test_large_bodies_that_wait_are_bounded(gateways):
     phi.awake.set()
     assert await asyncio.gather(*waiting) == [200] * 5
     assert not gateway.front._lane._arriving
+
+
+@pytest.mark.parametrize("whose", ["the Environment's key", "the service's key", "the service"])
+async def test_a_used_up_limit_is_told_before_the_body_comes(whose, gateways):
+    """A caller that may send no more learns so from the head of its request, not after it has sent
+    megabytes.
+    """
+    of_environment = whose == "the Environment's key"
+    more = {"keys": (key("team", "sk-team", requests_per_minute=1),)} if of_environment else {}
+    limited = {"keys": (key("default", SERVICE_KEY, requests_per_minute=1),)}
+    if whose == "the service":
+        limited = {"limits": Limits(requests_per_minute=1)}
+    phi = StandIn()
+    gateway = await gateways(phi=phi, more=more, routes={} if of_environment else {"phi": limited})
+    token = "sk-team" if of_environment else SERVICE_KEY
+    assert await _status(gateway, token, []) == 200
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    writer.write(f"{head}Content-Length: {1 << 20}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        answer = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert b" 429 " in answer.splitlines()[0]
+    assert b"\r\nretry-after: " in answer.lower()
+    assert len(phi.seen) == 1
 
 
 async def _status(gateway, token, messages):
