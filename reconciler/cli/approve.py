@@ -71,7 +71,7 @@ def approve(
     if document and Path(document).is_file():
         _approve_plan(Path(document), target, state_dir, yes=yes, as_json=as_json)
         return
-    if document.endswith(".json"):  # no document has such a name
+    if "." in document:  # no document has a point in its name
         raise CommandError(f"There is no file {document}.", Exit.INVALID)
     store, title, folder = open_store(target, state_dir)
     if store is None:

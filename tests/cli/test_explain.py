@@ -38,3 +38,12 @@ def test_a_word_that_is_no_reason_is_refused(capsys):
     """With what was probably meant, and code 2."""
     assert run(["explain", "NotLeadr"]) == 2
     assert "Did you mean NotLeader" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("quota", "ReplicasMissing"), ("image", "ImageNotFound")]
+)
+def test_a_word_of_a_reason_offers_those_that_have_it(word, meant, capsys):
+    """In the name, or in what it means and what to do."""
+    assert run(["explain", word]) == 2
+    assert meant in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.conditions import Condition, ConditionType, Status
 from reconciler.api.reasons import Reason
 from reconciler.cli.output.console import Console
 from reconciler.cli.output.narrator import Narrator
@@ -18,6 +18,7 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Outcome
 from reconciler.settings import Settings
+from tests.cli.statuses import condition
 from tests.web.worlds import World
 
 CAUSE = "revision web--r3: Container crashing: app. app's last output: no module named fancy"
@@ -75,6 +76,33 @@ def test_lines_break_between_words_on_a_narrow_terminal(capsys):
     assert all(len(line) <= 60 for line in lines)
     assert name in lines[0] + lines[1]
     assert all(line.startswith(" " * 10) for line in lines[1:])
+
+
+def test_a_cause_is_whole_at_the_end_also_where_it_was_told(capsys):
+    """In Azure's words with a long id, which are printed shortened: "(as above)" alone says
+    nothing.
+    """
+    group = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg-phi"
+    said = f"the scope '{group}/providers/Microsoft.App/containerApps/phi' is locked, {CAUSE}"
+    row = SimpleNamespace(
+        ref="InferenceService/phi",
+        conditions=[
+            Condition.model_validate(condition("Synced", "False", "Azure:ScopeLocked", said))
+        ],
+    )
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    narrator._line("ContainerApp/phi", f"Azure:ScopeLocked: {said}", "red")
+    narrator._why(row)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "InferenceService/phi  Azure:ScopeLocked: the scope containerApps/phi is locked" in last
+
+
+def test_a_place_stays_beside_what_is_above():
+    """The file and line of the document, which the failure did not name."""
+    told = f"roll back to revision web--r2: moorage.yaml:7: {CAUSE}"
+    assert without_repetition(told, [CAUSE]) == (
+        "roll back to revision web--r2: as above (moorage.yaml:7)"
+    )
 
 
 def passes(narrator, *outcomes):

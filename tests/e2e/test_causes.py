@@ -320,6 +320,6 @@ async def test_a_quota_without_gpus_is_told(stage, capsys):
     )  # fmt: skip
     script(stage, {"fault": "NoGpuQuota"})
     async with inside(stage, "gpu") as up:
-        await stands(up, "gpu", "RevisionFailed", "0 of 0, 0 left", capsys)
+        await stands(up, "gpu", "ReplicasMissing", "0 of 0, 0 left", capsys)
         script(stage)
         await up.converged("web-gpu")

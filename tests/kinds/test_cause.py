@@ -98,3 +98,56 @@ async def test_a_quota_of_none_is_a_persons_work(room, reason):
     found = await causes.tale(spec, {}, seen, Step(Action.WAIT), Verdict(), None, ())
     assert found.reason == reason
     assert found.message.endswith(room)
+
+
+class Shown:
+    """An Azure that shows one container app and nothing else."""
+
+    def __init__(self, **properties):
+        self.properties = properties
+
+    async def get_json(self, *_):
+        return {"properties": self.properties}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "ready", "asked"),
+    [("r3", "web--r1", False), ("r2", "web--r2", False), ("r2", "web--r1", True)],
+    ids=["refused", "healthy", "failed"],
+)
+async def test_a_refused_write_is_not_explained_by_an_earlier_revision(suffix, ready, asked):
+    """The newest revision is one that failed before: its events are no cause of the refusal."""
+    shown = Shown(
+        latestRevisionName="web--r2",
+        latestReadyRevisionName=ready,
+        template={"revisionSuffix": suffix},
+    )
+    causes, looked = Causes(shown, lambda: 100.0), []
+
+    async def words(_group, _name, revision, _found):
+        looked.append(revision)
+        return "Azure's last events: Back-off restarting failed container app"
+
+    causes._words = words
+    app = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps/web"
+    assert bool(await causes._words_of_newest(app)) is asked
+    assert looked == ["web--r2"] * asked
+
+
+@pytest.mark.parametrize(
+    ("room", "reason"),
+    [("the quota X is used up: 0 of 0, 0 left", "ReplicasMissing"), ("", "RevisionFailed")],
+)
+async def test_a_revision_that_no_gpu_was_free_for_asks_for_quota(room, reason):
+    """No file is wrong: the remedy of the reason is to ask for quota."""
+    body = {"properties": {"workloadProfileName": "gpu"}}
+    spec = ContainerAppSpec("web", "rg", "dev", body, template={"scale": {}}, suffix="r1")
+    failed = Revision("web--r1", True, 100, "Unhealthy", "ActivationFailed", 0)
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    seen = Seen.of(spec, ArmView((failed,)), [], None, None, now)
+    causes = Causes(None, lambda: 100.0)
+    causes._known = {"web--r1 lacks": (100.0, room), "web--r1 fails": (100.0, "")}
+    found = await causes.tale(spec, {}, seen, Step(Action.NONE), Verdict(), None, ())
+    assert found.reason == reason
+    assert found.message.startswith(room)
+    assert ("quota" in found.reason.remedy) == bool(room)

@@ -163,7 +163,7 @@ class Narrator:
     def _why(self, row: DocumentRow) -> None:
         """Why Azure does not match the document, one line for each cause."""
         said = dict.fromkeys(
-            f"{condition.reason}: {condition.message}"
+            shorten_ids(f"{condition.reason}: {condition.message}")
             for condition in row.conditions
             if condition.type in (ConditionType.SYNCED, ConditionType.READY)
             and condition.status is not Status.TRUE

@@ -91,7 +91,10 @@ class Causes:
             return Tale(Reason.ROLLING_OUT, step.message or seen.message, whole=seen.proven)
         if seen.wanted is not None and seen.wanted.failed:
             message = await self.of_failure(seen.message or step.message, spec, found, seen)
-            return Tale(Reason.REVISION_FAILED, f"{message}. {meanwhile(spec, seen)}")
+            # Nothing was wrong with what never ran: a quota is asked for, and no file corrected.
+            full = await self._room(spec, found, seen)
+            reason = Reason.REPLICAS_MISSING if full else Reason.REVISION_FAILED
+            return Tale(reason, f"{message}. {meanwhile(spec, seen)}")
         if step.action is Action.WAIT:
             message = verdict.message or seen.message or step.message
             return await self._of_start(spec, found, seen, message)
@@ -130,12 +133,16 @@ class Causes:
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
         asking = self._words(spec.resource_group, spec.name, spec.revision, found)
         words = await self._remembered(f"{spec.revision} fails", asking)
-        room = ""
-        if not seen.mine:  # no replica was ever placed
-            full = quota.full(self.arm, spec, found)
-            room = await self._remembered(f"{spec.revision} lacks", full)
+        room = await self._room(spec, found, seen)
         parts = [room, said or f"revision {spec.revision} is not healthy", words, *details]
         return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
+
+    async def _room(self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen) -> str:
+        """A sentence if no replica was ever placed and the GPU quota is used up; else empty."""
+        if seen.mine:
+            return ""
+        full = quota.full(self.arm, spec, found)
+        return await self._remembered(f"{spec.revision} lacks", full)
 
     async def explained(self, progress: Progress, app: str) -> Progress:
         """`progress` of an operation on the app with this ARM id. The error that Azure gives is
@@ -171,8 +178,12 @@ class Causes:
         found = await self.arm.get_json(app, versions.APP)
         properties = (found or {}).get("properties", {})
         newest = str(properties.get("latestRevisionName") or "")
-        # A write that Azure refused made no revision: the newest one is healthy, and no cause.
-        if found is None or not newest or newest == properties.get("latestReadyRevisionName"):
+        # A write that Azure refused made no revision: the newest one is an earlier one, and no
+        # cause. The app shows the template that was refused.
+        asked = (properties.get("template") or {}).get("revisionSuffix")
+        refused = bool(asked) and not newest.endswith(f"--{asked}")
+        ready = newest == properties.get("latestReadyRevisionName")
+        if found is None or not newest or ready or refused:
             return ""
         group = ids.part(app, "resourceGroups")
         return await self._words(group, ids.name(app), newest, found)
