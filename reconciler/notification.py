@@ -10,7 +10,7 @@ from reconciler.web.hosts import is_loopback
 from reconciler.web.notices import Occasion
 from reconciler.web.signatures import signing_key
 
-FORMS = ("cloudevents", "webhook")
+FORMS = ("cloudevents", "webhook", "teams")
 
 
 def receiver_of(values: NotifySettings) -> Receiver | None:
@@ -30,7 +30,7 @@ def receiver_of(values: NotifySettings) -> Receiver | None:
         raise SettingsError("MOORAGE_NOTIFY_URL must be an https URL, or http on this machine.")
     if values.form not in FORMS:
         raise SettingsError(
-            f"MOORAGE_NOTIFY_FORMAT must be {' or '.join(FORMS)}, not {values.form!r}."
+            f"MOORAGE_NOTIFY_FORMAT must be one of {', '.join(FORMS)}, not {values.form!r}."
         )
     key = signing_key(values.secret)
     if values.secret and key is None:

@@ -24,6 +24,7 @@ from reconciler.engine.store import Store
 from reconciler.web.notices import (
     Notice,
     Occasion,
+    card,
     cloud_event,
     notices_of,
     plain,
@@ -41,7 +42,9 @@ REFUSALS = 3  # notices that the receiver may refuse before the others wait for 
 
 @dataclass(frozen=True)
 class Receiver:
-    """`form` is `cloudevents` or `webhook`; the address may hold a secret and is never shown."""
+    """`form` is `cloudevents`, `webhook` or `teams`; the address may hold a secret and is never
+    shown.
+    """
 
     url: str
     form: str
@@ -60,6 +63,9 @@ class Receiver:
         if self.form == "cloudevents":
             body = cloud_event(notice, source, now)
             headers["Content-Type"] = "application/cloudevents+json"
+        elif self.form == "teams":
+            body = card(notice, target)
+            headers["Content-Type"] = "application/json"
         else:
             body = {"text": sentence(notice, target), "id": notice.id, **plain(notice)}
             headers["Content-Type"] = "application/json"

@@ -105,17 +105,42 @@ def plain(notice: Notice) -> dict[str, Any]:
     }
 
 
+def headline(notice: Notice, target: str) -> str:
+    """What has begun or is over, and where: Moorage's own words and a document's name."""
+    state = "no longer " if notice.over else ""
+    return f"{notice.document} on the {target}: {state}{notice.occasion}"
+
+
 def sentence(notice: Notice, target: str) -> str:
     """The notice in a line, as markup for a chat."""
     if notice.over:
-        return f"{notice.document} on the {target}: no longer {notice.occasion}"
+        return headline(notice, target)
     said = f": {as_markup(notice.message)}" if notice.message else ""
     todo = f" What to do: {notice.remedy}." if notice.remedy else ""
-    return f"{notice.document} on the {target}: {notice.occasion}{said}.{todo}"
+    return f"{headline(notice, target)}{said}.{todo}"
+
+
+def card(notice: Notice, target: str) -> dict[str, Any]:
+    """The notice as a message with an Adaptive Card, which a workflow of Microsoft Teams posts. A
+    TextRun has no markup, so an error message is shown as it is.
+    """
+    head = {"type": "TextBlock", "text": headline(notice, target), "weight": "Bolder", "wrap": True}
+    lines = (
+        [] if notice.over else [notice.message, notice.remedy and f"What to do: {notice.remedy}."]
+    )
+    runs = [[{"type": "TextRun", "text": line}] for line in lines if line]
+    content = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.2",
+        "body": [head, *({"type": "RichTextBlock", "inlines": each} for each in runs)],
+    }
+    kind = "application/vnd.microsoft.card.adaptive"
+    return {"type": "message", "attachments": [{"contentType": kind, "content": content}]}
 
 
 def as_markup(text: str) -> str:
-    """`text` in a form that Slack, Mattermost and Teams show as it is: whoever can write an error
+    """`text` in a form that Slack and Mattermost show as it is: whoever can write an error
     message could otherwise call a whole channel, or give a link another name.
     """
     line = " ".join(text.split("\n"))

@@ -213,7 +213,7 @@ async def test_a_replica_that_is_billed_and_does_not_serve_is_told_after_a_while
         (("http://example.com/hunter22", "webhook", "", ""), "must be an https URL"),
         (("https:///hunter22", "webhook", "", ""), "must be an https URL"),
         (("https://[hunter22", "webhook", "", ""), "is no URL"),
-        (("https://example.com", "smoke", "", ""), "must be cloudevents or webhook"),
+        (("https://example.com", "smoke", "", ""), "must be one of cloudevents, webhook, teams"),
         (("https://example.com", "webhook", "", "Stalled, Bored"), "'Bored'"),
         (("https://example.com", "webhook", "", "", "hunter22"), "must be whsec_"),
     ],
@@ -264,6 +264,26 @@ async def test_an_error_message_calls_nobody_and_hides_no_address(message):
         ((_, body),) = box.taken
     assert body["message"].endswith(message)
     assert shown_as_text(body["text"])
+
+
+async def test_teams_gets_a_card_whose_text_is_no_markup():
+    """A workflow of Teams posts Adaptive Cards alone; what others wrote stands in text runs."""
+    world = World()
+    world.service("phi", "held")
+    async with inbox() as box:
+        telling = edge(world, box, "teams", on="RolledBack")
+        await telling.act()
+        ((headers, body),) = box.taken
+    assert headers["Content-Type"] == "application/json"
+    (attachment,) = body["attachments"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
+    head, *rest = attachment["content"]["body"]
+    assert head["text"] == "InferenceService/phi on the local Azure: RolledBack"
+    assert {each["type"] for each in rest} == {"RichTextBlock"}
+    texts = [run["text"] for each in rest for run in each["inlines"]]
+    assert texts[0].startswith("RolledBack: ")
+    assert texts[1].startswith("What to do: ")
+    assert "hunter22" not in json.dumps(body)
 
 
 @given(st.text(alphabet="ab1._ \n@<>&|!()[]:#*`é") | st.text())
