@@ -49,16 +49,21 @@ class ServedModel(NamedTuple):
 
 
 class Endpoint:
-    """One service. `session` trusts its certificate; `key` is sent only in the header."""
+    """One service, at its own address or at the gateway in front of it, where the service's key
+    reaches that service alone. `session` trusts its certificate; `key` is sent only in the header.
+    """
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, key: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, key: str, *, gateway: bool = False
+    ) -> None:
         self.session = session
         self.url = url
+        self.gateway = gateway
         self._headers = {"Authorization": f"Bearer {key}"}
 
     async def models(self) -> list[ServedModel]:
-        """The models: the base model, then its adapters. This sends a request, which
-        starts a replica if none runs.
+        """The models: the base model, then its adapters. At the service's own
+        address the request starts a replica if none runs.
 
         Raises:
             EndpointError: the service did not answer.
@@ -70,8 +75,11 @@ class Endpoint:
                 await _check(answer)
                 listed = (await answer.json(content_type=None))["data"]
                 listed = sorted(listed, key=lambda each: each.get("parent") is not None)
+                # A gateway lists phi/support where two services have a support. With a
+                # service's own key the name in `root` is enough.
+                name = "root" if self.gateway else "id"
                 return [
-                    ServedModel(str(each["id"]), _count(each), _images(each)) for each in listed
+                    ServedModel(str(each[name]), _count(each), _images(each)) for each in listed
                 ]
         except (
             aiohttp.ClientError,
@@ -83,6 +91,19 @@ class Endpoint:
             AttributeError,
         ) as error:
             raise EndpointError(_why(error)) from None
+
+    async def wake(self) -> None:
+        """Start a replica if none runs, and wait until it answers.
+
+        Raises:
+            EndpointError: the service did not answer.
+        """
+        models = await self.models()
+        # A gateway lists the models itself and wakes a service for a prompt alone.
+        if self.gateway and models:
+            prompt = [{"role": "user", "content": "Hi"}]
+            async for _ in self.stream(models[0].name, prompt, max_tokens=1):
+                pass
 
     async def stream(
         self, model: str, messages: Sequence[Mapping[str, Any]], sticky: str = "", **sampling: Any

@@ -176,7 +176,7 @@ class Page:
         ready.
         """
         if self._waking is None or self._waking.done():
-            self._waking = asyncio.create_task(self.endpoint.models())
+            self._waking = asyncio.create_task(self.endpoint.wake())
             self._waking.add_done_callback(
                 lambda task: task.cancelled() or task.exception()
             )  # the next look shows the result

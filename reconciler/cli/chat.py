@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,7 +34,9 @@ def chat(
     state_dir: StateDir = None,
 ) -> None:
     """Open a chat page for a service. It shows the base model and the adapters, alone or side by
-    side. Where the model takes images, an image can be added to a message. Ctrl-C closes the page.
+    side. Where the model takes images, an image can be added to a message. A service with
+    ingress.external: false is reached through the gateway of its Environment. Ctrl-C closes the
+    page.
     """
     import importlib.util
 
@@ -63,38 +65,54 @@ def _listening(text: str) -> socket.socket:
         ) from None
 
 
-def _canaries(settings: Settings, service: str) -> frozenset[str]:
-    """The adapters of which two versions serve, as the daemon last saw it."""
+def _documents(settings: Settings) -> list[dict[str, Any]]:
+    """What the daemon last saw; empty where none ran from here."""
     from reconciler.engine.store import Store
     from reconciler.web.status import status_of
 
     path = settings.daemon_dir / "state.db"
     store = Store.read(path, settings.target_key) if path.exists() else None
     if store is None:
-        return frozenset()
-    documents = status_of(store, "", {})["documents"]
+        return []
+    documents: list[dict[str, Any]] = status_of(store, "", {})["documents"]
     store.close()
+    return documents
+
+
+def _canaries(settings: Settings, service: str) -> frozenset[str]:
+    """The adapters of which two versions serve, as the daemon last saw it."""
     return frozenset(
         adapter["name"]
-        for document in documents
+        for document in _documents(settings)
         if document["kind"] == "InferenceService" and document["name"] == service
         for adapter in document["adapters"]
         if adapter.get("canary")
     )
 
 
-def _reachable(service: str, app: Mapping[str, Any]) -> str:
-    """The name at which this machine reaches the app."""
+def _gateway(documents: Sequence[Mapping[str, Any]], service: str) -> str:
+    """The address of the gateway in front of the service; empty where there is none."""
+    gateways = [each["gateway"] for each in documents if each.get("gateway")]
+    found = (g for g in gateways if any(each["name"] == service for each in g["services"]))
+    return next((str(g["endpoint"]) for g in found if g["endpoint"]), "")
+
+
+def _place(service: str, app: Mapping[str, Any], gateway: str) -> tuple[str, bool]:
+    """The address at which this machine reaches the service, and whether it is that of `gateway`,
+    the address of the gateway in front of it.
+    """
     ingress = (app["properties"].get("configuration") or {}).get("ingress") or {}
     if not ingress.get("fqdn"):
         raise CommandError(f"Service {service} has no endpoint.")
-    if not ingress.get("external"):
+    if ingress.get("external"):
+        return f"https://{ingress['fqdn']}", False
+    if not gateway:
         raise CommandError(
             f"Service {service} takes requests from its own managed environment alone, and this"
-            " page runs outside of it. Set ingress.external: true, or use a client with the"
-            " environment's gateway (`moorage client GATEWAY`)."
+            " page runs outside of it. Set ingress.external: true, or give the Environment a"
+            " gateway (spec.gateway: {}), through which the page then goes."
         )
-    return str(ingress["fqdn"])
+    return gateway, True
 
 
 async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
@@ -109,17 +127,15 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
 
     async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
-        fqdn = _reachable(service, app)
+        url, through = _place(service, app, _gateway(_documents(settings), service))
         try:
             key = await read_key(arm, service, name)
         except CommandError as error:
-            raise CommandError(
-                f"{error} Its own page, if it has one, is at https://{fqdn}."
-            ) from None
+            raise CommandError(f"{error} Its own page, if it has one, is at {url}.") from None
         page = Page(
             service,
             settings.target_title,
-            Endpoint(arm.outside, f"https://{fqdn}", key),
+            Endpoint(arm.outside, url, key, gateway=through),
             lambda: look(arm, group, str(app["name"])),
             lambda: _canaries(settings, service),
         )
