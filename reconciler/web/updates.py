@@ -30,7 +30,11 @@ class Updates:
         if self._open >= MOST:
             return web.Response(text="too many pages are open\n", status=503)
         answer = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+            headers={
+                "Content-Type": "text/event-stream",
+                "Cache-Control": "no-store",
+                "X-Accel-Buffering": "no",  # else nginx keeps the events for itself
+            }
         )
         self._open += 1
         try:

@@ -207,6 +207,25 @@ async def test_a_page_that_hears_nothing_says_so():
         await tab.sees("The daemon does not answer", "#lost")
 
 
+async def test_a_daemon_that_accepts_and_is_silent_is_noticed():
+    """A stopped process keeps its connections open; the page does not wait for it without end, and
+    goes on when it answers again.
+    """
+    world = World()
+    world.service("phi", "starts")
+    async with world.served() as address, browser(f"{address}/") as tab:
+        await _followed(tab)
+        quick = "const t = AbortSignal.timeout; AbortSignal.timeout = ms => t.call(AbortSignal, ms / 20)"
+        await tab.run(quick)
+        await tab.call("Fetch.enable", patterns=[{"urlPattern": "*"}])  # nobody continues them
+        world.service("phi", "serves")
+        await tab.sees("The daemon does not answer", "#lost")
+        await tab.call("Fetch.disable")
+        world.service("other", "serves")
+        await tab.sees("phi serves")
+        await tab.until("document.querySelector('#lost').hidden")
+
+
 async def test_it_works_without_javascript():
     """Everything is in the page that the server sent, an approval included."""
     world = World()

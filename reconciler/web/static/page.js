@@ -5,6 +5,7 @@
   const main = () => document.querySelector("main");
   const lost = document.getElementById("lost");
   const PAUSE = 2000;  // between two fetches, however much happens
+  const PATIENCE = 10000;  // with one that accepts a connection and is silent, such as a stopped process
   let source, due, fetched = 0, pressed = false, last = new Date();
 
   function answered(yes) {
@@ -29,7 +30,7 @@
     let text;
     fetched = Date.now();
     try {
-      const answer = await fetch(location.pathname + location.search);
+      const answer = await fetch(location.pathname + location.search, {signal: AbortSignal.timeout(PATIENCE)});
       if (!answer.ok && answer.status !== 404) return answered(false);
       text = await answer.text();
     } catch { return answered(false); }
