@@ -19,6 +19,9 @@ OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
 EVENTS = "last events: "
 SEPARATOR = " | "
 _REASON = re.compile(r"\b([A-Z][A-Za-z]+): ")
+_HOLD = re.compile(
+    r"; revision \S{1,100} (?:serves|is to serve again) until the document's spec changes"
+)
 _DECIDED = (Reason.ROLLED_BACK, Reason.PROMOTED)
 ABNORMAL_WHEN_TRUE = (ConditionType.STALLED, ConditionType.DRIFTED)
 
@@ -172,6 +175,8 @@ def split_lines(message: str) -> tuple[str, tuple[str, ...]]:
     for begin in (OUTPUT, EVENTS):
         head, found, rest = message.partition(begin)
         if found:
+            if held := _HOLD.search(rest):  # a rollback adds what holds, and ends the lines
+                rest = f"{rest[: held.start()]}. {held[0].removeprefix('; ')}"
             lines, end, tail = rest.rpartition(". ")
             verb = "are" if begin == EVENTS else "is"
             text = f"{head}{begin.rstrip(': ')} {verb} below" + (f". {tail}" if end else "")

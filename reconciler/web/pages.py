@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from reconciler.api.printable import clean
 from reconciler.engine.store import Store
-from reconciler.web.axes import Tone
+from reconciler.web.axes import Tone, split_lines
 from reconciler.web.azure_words import plain
 from reconciler.web.decisions import Decisions, WriteToken
 from reconciler.web.effects import Effect, approval_effects, digest_of, rollback_effects
@@ -130,6 +130,7 @@ class Pages:
             effects=self._effects(view, document),
             snippets=snippets_of(view, document),
             events=view.events_of(document.ref, 50),
+            unwell=view.causes_of(document),
             decided=view.decided_lately(document.ref),
         )
 
@@ -249,7 +250,7 @@ def _templates() -> jinja2.Environment:
         auto_reload=False,
     )
     found.filters.update(age=age, stamp=stamp, prose=prose, span=span, brief=brief, spans=spans)
-    found.filters.update(plain=plain)
+    found.filters.update(plain=plain, split=split_lines)
     found.filters.update(wait=wait, clock=clock, second=second, change=change)
     found.globals.update(anchor=anchor, address=_address)
     for name in found.list_templates():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord
 from reconciler.engine.store import Store
 from reconciler.engine.waiting import waiting_in
-from reconciler.web.axes import Tone
+from reconciler.web.axes import PlainCause, Tone, split_lines
 from reconciler.web.generations import notes_of
 from reconciler.web.service_view import DocumentView, document_view
 from reconciler.web.snippets import FORMATS, Access, gateway_models
@@ -139,11 +139,29 @@ class PageView:
     def events_of(self, ref: DocumentRef, limit: int = TIMELINE) -> tuple[Event, ...]:
         return tuple(event for event in self.events if event.document == ref)[:limit]
 
+    def causes_of(self, document: DocumentView) -> tuple[PlainCause, ...]:
+        """What is not well. A rollback keeps its cause in a tag, which holds little: the log lines
+        come whole from the event of the failure.
+        """
+        told = [split_lines(event.message)[1] for event in self.events_of(document.ref)]
+        return tuple(
+            each._replace(lines=next((t for t in told if _begins(t, each.lines)), each.lines))
+            for each in document.causes
+        )
+
     def decided_lately(self, ref: DocumentRef) -> Event | None:
         """A person's decision that the daemon may not have acted on yet."""
         made = (event for event in self.events_of(ref) if event.reason == Reason.DECIDED)
         found = next(made, None)
         return found if found and self.now.timestamp() - found.last < LATELY else None
+
+
+def _begins(whole: Sequence[str], cut: Sequence[str]) -> bool:
+    """Whether `cut` is the beginning of `whole`, and ends in an ellipsis."""
+    if not cut or not cut[-1].endswith("..."):
+        return False
+    begin = " | ".join(cut).removesuffix("...").rstrip()
+    return " | ".join(whole).startswith(begin) and len(" | ".join(whole)) > len(begin)
 
 
 def view_of(

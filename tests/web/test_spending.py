@@ -79,5 +79,5 @@ async def test_the_plan_says_what_stops_where_it_is_read():
     async with world.served() as address, aiohttp.ClientSession() as http:
         page = await (await http.get(f"{address}/services/phi")).text()
     plan = page.partition('id="plan"')[2].partition("</section>")[0]
-    assert "phi does not serve while a new revision" in plan
-    assert "<code>template.scale.maxReplicas: 1 -&gt; 4</code><br><code>" in plan
+    assert "If that needs a new revision, phi does not serve while it starts" in plan
+    assert "<li><code>template.scale.maxReplicas: 1 →\N{NO-BREAK SPACE}4</code></li>" in plan

@@ -192,7 +192,8 @@ class World:
         self._held(name, ref, f"{ASKED} it")
 
     def _held(self, name: str, ref: DocumentRef, why: str = "") -> None:
-        said = f"{why or f'revision {name}--r2 did not serve'}; revision {name}--r1 serves"
+        holds = f"revision {name}--r1 serves until the document's spec changes"
+        said = f"{why or f'revision {name}--r2 did not serve'}; {holds}"
         self._conditions(
             ref,
             {
