@@ -50,7 +50,10 @@ def plain(text: str, stage: Stage) -> str:
 
 def _is_chance(line: str) -> bool:
     return bool(
-        re.search(r"is starting( \(\d+ s\))?$|is activating|PublishedFolder|waits for ", line)
+        re.search(
+            r"is starting( \(\d+ s\))?$|is activating|PublishedFolder|waits for |replicas are ready$",
+            line,
+        )
     )
 
 
