@@ -53,6 +53,7 @@ from reconciler.cli import (
 from reconciler.cli.command_help import Command
 from reconciler.cli.exits import CommandError, Exit, words
 from reconciler.cli.failure import subject_of_line
+from reconciler.cli.named_documents import finding_state
 from reconciler.cli.output.envelope import print_error, wants_json
 from reconciler.cli.output.layout import say
 from reconciler.cli.output.terminal import guarded
@@ -142,9 +143,11 @@ for name, one in (
 
 
 def _explained(group: typer.Typer) -> None:
-    """Give every command the same help."""
+    """Give every command the same help, and `-f` where it finds the state."""
     for command in group.registered_commands:
         command.cls = Command
+        if command.callback is not None:
+            command.callback = finding_state(command.callback)
     for each in group.registered_groups:
         each.cls = _Grouped
         if each.typer_instance is not None:

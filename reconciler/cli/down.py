@@ -137,7 +137,10 @@ async def _down(
                 gone = code == Exit.DONE and not dry_run
                 print_value("Removal", {"changes": changes, "done": gone}, subject)
             elif lines:
+                narrator.rest()
                 say(_ended(code, dry_run=dry_run, purge=purge))
+            if settings.runs_here and not dry_run and not as_json and code == Exit.DONE:
+                say(_STAYS_HERE)
             return code
 
 
@@ -148,13 +151,19 @@ def _watcher(narrator: Narrator) -> Watcher:
     from reconciler.api.kinds import Kind
     from reconciler.engine.record import Phase
 
-    data = (Kind.RESOURCE_GROUP, Kind.STORAGE_ACCOUNT, Kind.SHARE, Kind.FOLDER)
+    data = [kind for kind in Kind if kind.holds_data]
 
     def saw(key: ObjectKey, outcome: Outcome, took: float) -> None:
         if outcome.phase is not Phase.RETAINED or key.kind not in data:
             narrator.saw(key, outcome, took)
 
     return saw
+
+
+_STAYS_HERE = (
+    "the local Azure still runs: `moorage local-azure stop` stops it, and its files and keys are in"
+    " its state directory until you delete that"
+)
 
 
 def _ended(code: int, *, dry_run: bool, purge: bool) -> str:

@@ -89,8 +89,8 @@ def reach_local(state_dir: Path) -> Mapping[str, Any]:
         )
     raise CommandError(
         f"There is no local Azure in {where}: nothing has been deployed from here. `moorage up`"
-        " starts one and deploys; to speak of another project, change to its folder or say"
-        " --state-dir DIR."
+        " starts one and deploys; to speak of another project, change to its folder, or name its"
+        " documents with -f."
     )
 
 

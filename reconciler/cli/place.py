@@ -15,19 +15,36 @@ NAMES = ("moorage.yaml", "moorage.yml")
 STATE = ".moorage"
 _OURS = re.compile(rb"^apiVersion:\s*[\"']?moorage\.dev/", re.MULTILINE)
 _HEAD = 65536  # bytes of a file in which its apiVersion must stand
+_named: list[Path] = []  # the documents that this command's -f names
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>\w+))")
 
 
 def documents_near(start: Path | None = None) -> tuple[Path, ...]:
-    """The documents that a command without `-f` means: the nearest moorage.yaml above, else the
-    folder itself if it holds documents.
+    """The documents that a command means: those of `name_documents`, the nearest moorage.yaml
+    above, else the folder itself if it holds documents.
     """
+    if start is None and _named:
+        return tuple(_named)
     here = (start or Path.cwd()).absolute()
     for folder in _project(here):
         for name in NAMES:
             if (folder / name).is_file():
                 return (_shown(folder / name),)
     return (Path(),) if start is None and _holds_documents(here) else ()
+
+
+def name_documents(files: Sequence[Path]) -> Path | None:
+    """Let this command mean these documents instead of the nearest ones. Returns their state
+    directory; None where none are given.
+
+    Raises:
+        CommandError: there is no such file or folder.
+    """
+    _named[:] = [expanded(file) for file in files]
+    for file in _named:
+        if not file.exists():
+            raise CommandError(f"{file}: there is no such file or folder.", Exit.INVALID)
+    return state_near(_named) if _named else None
 
 
 def state_of(state_dir: Path | None, files: Sequence[Path] | None = None) -> Path:

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import typer
 
-from reconciler.cli.app import run
+from reconciler.cli.app import app, run
 from reconciler.cli.exits import CommandError
 from reconciler.cli.place import documents_near, expanded, state_near
 
@@ -36,6 +37,42 @@ def test_the_state_of_named_documents_does_not_depend_on_the_folder(project, mon
     for folder in (project.parent, project, Path("/")):
         monkeypatch.chdir(folder)
         assert state_near([project / "moorage.yaml"]).absolute() == project / ".moorage"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["key", "phi"]],
+    ids=" ".join,
+)
+def test_every_command_finds_the_state_of_named_documents(project, monkeypatch, capsys, words):
+    """From another folder, with documents of its own, `-f` names those that are meant; and the
+    next command means the nearest ones again.
+    """
+    other = project.parent / "other"
+    other.mkdir()
+    (other / "moorage.yaml").write_text(DOCUMENT)
+    monkeypatch.chdir(other)
+    run([*words, "-f", str(project / "moorage.yaml")])
+    told = "".join(capsys.readouterr())
+    assert str(project) in told.replace("\n", " ")
+    assert str(other) not in told
+    assert run([*words, "-f", "nosuch.yaml"]) == 2
+    assert "nosuch.yaml: there is no such file" in capsys.readouterr().err
+    run(words)
+    assert str(project / "") not in "".join(capsys.readouterr())
+
+
+def test_every_command_with_a_state_directory_takes_documents():
+    """None of them must be left to the folder that a person happens to be in."""
+
+    def walk(command, path=""):
+        for name, one in getattr(command, "commands", {}).items():
+            yield from walk(one, f"{path} {name}")
+        options = {option for each in command.params for option in each.opts}
+        if "--state-dir" in options and "--file" not in options:
+            yield path
+
+    assert list(walk(typer.main.get_command(app))) == []
 
 
 def test_documents_of_another_name_keep_their_state_in_the_folder_of_the_first_run(

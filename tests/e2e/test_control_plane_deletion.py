@@ -135,6 +135,7 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     assert stage.writes(since=before) == []
     told = stage.moorage("down", "-y").stdout
     assert "all on its share" in told
+    assert "the local Azure still runs: `moorage local-azure stop`" in told
     assert "left in place" not in told  # of each folder, and of what the last line names
     gone = kinds_of(stage.writes(since=before))
     assert sorted(gone) == sorted(

@@ -235,6 +235,10 @@ class Narrator:
             " change what is served, Ctrl-C stops watching"
         )
 
+    def rest(self) -> None:
+        """Take the line of what is under way from the terminal."""
+        self._status.stop()
+
     def end(self, *, once: bool, code: int) -> None:
         self._status.stop()
         if code == Exit.INTERRUPTED:

@@ -174,7 +174,8 @@ class Seen:
             if not self.ready(each)
         ]
         asked = max(ready + self.missing, len(self.mine))
-        return "; ".join([f"{ready} of {asked} replicas are ready", *why[:3]])
+        head = f"{ready} of {asked} replicas are ready" if asked else "no replica runs yet"
+        return "; ".join([head, *why[:3]])
 
     @property
     def late(self) -> bool:
