@@ -5,6 +5,8 @@ front of what `assembly` builds.
 import asyncio
 import contextlib
 import json
+import logging
+import os
 import re
 import signal
 import socket
@@ -12,6 +14,7 @@ import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -29,6 +32,8 @@ from .journal import Journal
 from .options import Options
 
 _ARM = re.compile(r"/+(subscriptions|providers|metadata|tenants)(/|$)", re.IGNORECASE)
+_LOOK_S = 1.0
+_logger = logging.getLogger(__name__)
 MOST_ARM, MOST_LOGIN = 4 * 1024 * 1024, 256 * 1024
 _LOGIN = re.compile(
     r"/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|common|organizations)/", re.IGNORECASE
@@ -303,13 +308,38 @@ def reset(transport: asyncio.Transport | None) -> None:
 
 
 async def run(options: Options, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, which also end the replicas and the ingress."""
+    """Serve until SIGTERM or SIGINT, which also end the replicas and the ingress; or until the
+    state folder is moved or removed.
+    """
     server = Server(options)
-    stopping = asyncio.Event()
+    stopping, moved = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await server.start()
+    watching = asyncio.create_task(_watch(options.state_dir, moved, stopping))
     ready()
     await stopping.wait()
-    await server.stop(terminate=True)
+    watching.cancel()
+    # A server at the new place adopts the replicas; without a place they end by themselves.
+    await server.stop(terminate=not moved.is_set())
+
+
+async def _watch(folder: Path, moved: asyncio.Event, stopping: asyncio.Event) -> None:
+    """End when the folder is no longer at its place: what is written there would be lost to
+    whoever looks at the new one, and clients would be told of files that are not there.
+    """
+    begun = folder.stat()
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            if os.path.samestat(begun, folder.stat()):
+                continue
+        except FileNotFoundError:
+            pass
+        except OSError:
+            continue
+        _logger.warning("%s was moved or removed: this server ends", folder)
+        moved.set()
+        stopping.set()
+        return

@@ -68,6 +68,21 @@ def test_a_server_of_other_code_is_told_with_each_new_fault(make_azure):
     assert _tried(azure, "faults", "add", "NoGpuQuota") == (0, "")
 
 
+def test_a_server_ends_when_its_folder_moves_and_starts_at_the_new_place(make_azure):
+    """Somebody renames the folder of a project: its files would be looked for at the old place."""
+    azure = make_azure()
+    moved = LocalAzure(azure.state.with_name("moved"), azure.options)
+    azure.state.rename(moved.state)
+    deadline = time.monotonic() + 60
+    while moved.command("status")["running"]:
+        assert time.monotonic() < deadline
+    moved.start()
+    assert not azure.state.exists()
+    assert {**moved.facts, "caFile": ""} == {**azure.facts, "caFile": ""}
+    assert len(_ingress_of(moved.state)) <= 1
+    moved.stop()
+
+
 def test_a_wrong_option_is_one_line(tmp_path):
     """The program may run under another command's name, whose user knows nothing of its usage."""
     code, errors = _tried(LocalAzure(tmp_path), "start", "--pace", "slow")
