@@ -17,6 +17,18 @@ _GIVEN = re.compile(
     rf"(?P<name>[\w.-]*{_NAME}=|--?[\w-]*{_NAME}\s+)(?P<value>[^\s'\"]+)", re.IGNORECASE
 )
 _LOGIN = re.compile(r"(?P<name>://[^/\s:@]*:)(?P<value>[^@\s/]+)(?=@)")
+# What a program says in its log: `password: x`, `"token": "x"`, `sig=x`, `Authorization: Bearer x`.
+_SAID = re.compile(
+    rf"(?P<name>[\w.-]{{0,40}}(?:{_NAME}|sig)[\"']?[ \t]{{0,4}}[=:][ \t]{{0,4}}[\"']?"
+    r"|\b(?:bearer|basic)[ \t]{1,4}(?=\S{12}))(?P<value>[^\s'\",;&]+)",
+    re.IGNORECASE,
+)
+# Keys that are known by their form: of GitHub, GitLab, OpenAI, Hugging Face, AWS, Moorage; a JSON
+# web token, and the key of a storage account.
+_FORMS = re.compile(
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{16,}|hf_\w{16,}"
+    r"|AKIA[A-Z0-9]{16}|mk-[\w-]{16,}|eyJ[\w-]+\.[\w-]+\.[\w-]*|[A-Za-z0-9+/]{86}==)"
+)
 _SETTINGS = re.compile(r"^(?:MOORAGE_NOTIFY_URL|(?:MOORAGE|AZURE|HF)_\w*)$")
 
 
@@ -46,11 +58,11 @@ class HiddenValues:
         return self._in_text(value) if isinstance(value, str) else value
 
     def clean(self, text: str) -> str:
-        """`text` without the values that were found."""
+        """`text` without the values that were found, and without what looks like a secret."""
         for value in sorted(self._values, key=len, reverse=True):
             if len(value) >= SHORTEST:
                 text = text.replace(value, HIDDEN)
-        return text
+        return _FORMS.sub(HIDDEN, _LOGIN.sub(_without_value, _SAID.sub(_without_value, text)))
 
     def _in_text(self, text: str) -> str:
         def hide(match: re.Match[str]) -> str:
@@ -58,6 +70,12 @@ class HiddenValues:
             return match["name"] + HIDDEN
 
         return _LOGIN.sub(hide, _GIVEN.sub(hide, text))
+
+
+def _without_value(match: re.Match[str]) -> str:
+    """A number is a count, and what is hidden already says so."""
+    value = match["value"]
+    return match[0] if value.isdecimal() or value[0] == "(" else match["name"] + HIDDEN
 
 
 def _named(name: str, value: Any) -> bool:
