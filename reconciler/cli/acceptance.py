@@ -4,7 +4,7 @@ the changed document is checked, and the plan is made again with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ class Taken:
     path: str
     steps: tuple[str, ...]
     value: Any
+    found: Any  # as the difference shows it
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,21 @@ async def decide(
         while taken:
             changed = _change(file, document, taken)
             remaining = await _remaining(daemon, changed, document)
-            stays = [each for each in taken if f"{each.object} {each.path}" in remaining]
+            stays = [each for each in taken if _stays(each, remaining)]
             if not stays:
-                return Acceptance(changed, subject, tuple(taken), tuple(refused), remaining)
+                return Acceptance(changed, subject, tuple(taken), tuple(refused), tuple(remaining))
             why = "the document cannot say it alone: other fields decide it too"
             refused += [Refused(each.object, each.path, why) for each in stays]
             taken = [each for each in taken if each not in stays]
     return Acceptance(file, subject, (), tuple(refused))
+
+
+def _stays(taken: Taken, remaining: Mapping[str, Any]) -> bool:
+    """Whether the document still asks for something else there. What it asks for now may differ
+    from what serves: somebody's revision without traffic is told, and goes when it is accepted.
+    """
+    path = f"{taken.object} {taken.path}"
+    return path in remaining and remaining[path] != taken.found
 
 
 def where(steps: Sequence[str]) -> str:
@@ -89,6 +98,7 @@ class _Difference:
     kind: str
     path: str
     key: Any
+    found: Any
 
 
 def _differences(drift: Drift) -> Iterator[_Difference]:
@@ -97,7 +107,9 @@ def _differences(drift: Drift) -> Iterator[_Difference]:
     for line in drift.lines:
         if line.key in drift.found:
             for change in (flag for each in line.changes for flag in by_flag(each)):
-                yield _Difference(str(line.key), line.key.kind, change.path, line.key)
+                yield _Difference(
+                    str(line.key), line.key.kind, change.path, line.key, change.before
+                )
 
 
 def _chosen(
@@ -147,7 +159,7 @@ def _sorted_out(
         except NoFieldError as error:
             refused.append(Refused(each.object, each.path, str(error)))
         else:
-            taken.append(Taken(each.object, each.path, steps, value))
+            taken.append(Taken(each.object, each.path, steps, value, each.found))
     return taken, refused
 
 
@@ -181,8 +193,8 @@ def _number(file: DocumentFile, document: Loaded) -> int:
     raise CommandError(f"{file.path} was changed meanwhile: nothing is written. Try again.")
 
 
-async def _remaining(daemon: Daemon, changed: DocumentFile, document: Loaded) -> tuple[str, ...]:
-    """What of the document still differs when the file is as changed."""
+async def _remaining(daemon: Daemon, changed: DocumentFile, document: Loaded) -> dict[str, Any]:
+    """What of the document still differs when the file is as changed, and what is asked there."""
     from reconciler.api.manifest import ManifestError, parse
     from reconciler.engine.arguments import by_flag
 
@@ -199,12 +211,12 @@ async def _remaining(daemon: Daemon, changed: DocumentFile, document: Loaded) ->
         raise CommandError(text, Exit.INVALID) from None
     daemon.intake.suppose([*there, *new])
     lines = [line for line in await daemon.controller.plan() if line.document == _ref(document)]
-    return tuple(
-        f"{line.key} {flag.path}"
+    return {
+        f"{line.key} {flag.path}": flag.after
         for line in lines
         for each in line.changes
         for flag in by_flag(each)
-    )
+    }
 
 
 def _same_file(one: Loaded, other: Loaded) -> bool:

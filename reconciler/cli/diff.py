@@ -104,7 +104,7 @@ def _of_document(
     settings = settings_of(target, state_dir, files)
     drift = asyncio.run(look(settings, files, wanted))
     changes = [each for line in drift.lines for each in differences(line, drift)]
-    stuck = [line for line in drift.lines if line.action in ("wait", "refuse")]
+    stuck = [line for line in drift.lines if line.action in ("wait", "refuse") or line.held]
     problems = [f"{line.key}: {line.problem}" for line in stuck]
     if as_json:
         value = {"changes": changes, "problems": problems, "activityLog": drift.unread or None}

@@ -5,7 +5,7 @@ writes it into the document.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.arm.activity import Told
     from reconciler.cli.output.subject import Subject
     from reconciler.daemon import Daemon
-    from reconciler.engine.external import ObjectKey
+    from reconciler.engine.external import Change, ObjectKey
     from reconciler.engine.plan import PlanLine
     from reconciler.settings import Settings
 
@@ -67,20 +67,35 @@ async def look_with(daemon: Daemon, subject: Subject, documents: Sequence[Loaded
     """Compare, and ask the Activity Log about what differs. Writes nothing."""
     from reconciler.api.kinds import Kind
     from reconciler.arm.activity import changes_since
+    from reconciler.kinds.service.live_template import live_app
     from reconciler.single_run import plan
 
     resources = {str(kind): kind for kind in Kind if kind.arm}
     names = {full_name(document) for document in documents}
     lines = tuple(line for line in await plan(daemon) if str(line.document) in names)
     desired = {item.key: item for item in daemon.composition.desired}
-    told, found = {}, {}
+    told, found, held = {}, {}, {}
     for line in lines:
-        if line.changes and line.key in desired and line.key.kind in resources:
+        if line.key in desired and line.key.kind in resources and (line.changes or line.held):
             identity = daemon.kinds[line.key.kind].identify(desired[line.key])
             told[line.key] = await changes_since(daemon.arm, identity.id)
             version = resources[line.key.kind].listing.api_version
-            found[line.key] = await daemon.arm.get_json(identity.id, version) or {}
+            there = await daemon.arm.get_json(identity.id, version) or {}
+            if line.key.kind == Kind.APP and there:
+                there = await live_app(daemon.arm, there, line.changes)
+                held[line.key] = _held(line, desired[line.key].spec, there)
+            found[line.key] = there
+    lines = tuple(replace(line, changes=(*line.changes, *held.get(line.key, ()))) for line in lines)
     return Drift(lines, told, found, subject)
+
+
+def _held(line: PlanLine, spec: Any, there: Mapping[str, Any]) -> tuple[Change, ...]:
+    """After a rollback nothing is written, and the document still asks for what was given up: that
+    is what differs.
+    """
+    from reconciler.kinds.service.live_template import differences
+
+    return differences(spec, there["properties"]["template"]) if line.held else ()
 
 
 def full_name(document: Loaded) -> str:

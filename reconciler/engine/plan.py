@@ -42,6 +42,7 @@ Action = Literal[
 ]
 WAITS = "waits for approval"
 HOLDS = "it holds data and is not replaced: put the old value back"
+HELD = "held"  # the effect of a line whose object stays as it was before the document changed
 RELEASED = "stays: it was there before any document asked for it"
 
 
@@ -67,6 +68,11 @@ class PlanLine:
     def waits(self) -> bool:
         """Whether a person must approve it."""
         return self.problem == WAITS
+
+    @property
+    def held(self) -> bool:
+        """Whether another version stays in place than the one that the document asks for."""
+        return self.effect == HELD
 
 
 async def plan(
@@ -196,7 +202,7 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
     if not observed.exists:
         return _of(desired, "create", effect="create")
     if not observed.changes:
-        held = "held" if observed.held else ""
+        held = HELD if observed.held else ""
         return _of(desired, "no-op", effect=held, problem=observed.message if held else "")
     # Later writes count too: one of them may be the one that stops a service.
     changes = (*observed.changes, *observed.later)

@@ -43,6 +43,7 @@ from reconciler.kinds.service import (
     app_secrets,
     app_write,
     good_template,
+    live_template,
     rollout,
 )
 from reconciler.kinds.service.aim import Aim, aim_at, ordered
@@ -112,8 +113,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         step = await self._step(spec, found, seen, differences, verdict, aim.hold)
         head = await self._head(aim.spec, found, origin, before)
         secrets = await self.secrets.changes(spec, found, before)
+        template = await live_template.told(self.arm, aim.spec, found, step)
         write = app_write.decide(
-            aim.spec, found, origin, seen, step, differences, head.api_keys, secrets
+            aim.spec, found, origin, seen, step, differences, head.api_keys, secrets, template
         )
         reached = await self._reached(aim.spec, found, seen)
         if any(mark.status is Status.FALSE for mark in reached):

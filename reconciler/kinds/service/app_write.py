@@ -14,7 +14,6 @@ from reconciler.api.outputs import Revision
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids
-from reconciler.engine.diff import diff
 from reconciler.engine.errors import TerminalError
 from reconciler.engine.external import Change, Impact, Origin
 from reconciler.kinds import template_rules
@@ -56,9 +55,11 @@ def decide(
     differences: tuple[Change, ...],
     keys: tuple[tuple[str, str], ...] = (),
     secrets: tuple[Change, ...] = (),
+    template: tuple[Change, ...] = (),
 ) -> AppWrite:
-    """What to write next, given the rollout's next `step`, the `differences` outside the template,
-    the `keys` that exist, by name and SHA-256, and the changes of the document's `secrets`.
+    """What to write next, given the rollout's next `step`, the `differences` outside the template
+    and those in the `template`, the `keys` that exist, by name and SHA-256, and the changes of the
+    document's `secrets`.
 
     A foreign app gets its configuration first, in a write of its own: even if the template fails,
     the app then carries its owner, and its traffic stays where it is. Revisions are switched on and
@@ -76,7 +77,7 @@ def decide(
         *secrets,
         *adoption.traffic_change(found, held),
     )
-    steps = _step_changes(spec, found, seen, step)
+    steps = _step_changes(spec, found, seen, step, template)
     if origin is Origin.FOREIGN or held is not None:
         later = (*steps, *waiting, *_retired(spec, seen, step))
         return AppWrite(configuration, held, NO_STEP, configuration, later)
@@ -190,7 +191,11 @@ def _gap(spec: ContainerAppSpec, seen: Seen) -> str:
 
 
 def _step_changes(
-    spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, step: Step
+    spec: ContainerAppSpec,
+    found: Mapping[str, Any],
+    seen: Seen,
+    step: Step,
+    template: tuple[Change, ...],
 ) -> tuple[Change, ...]:
     """What a rollout step writes, as field paths a person can read."""
     if step.action in (Action.NONE, Action.WAIT, Action.PAUSE):
@@ -209,12 +214,12 @@ def _step_changes(
             ),
         )
     if step.action is Action.WRITE:
-        changed = _template_changes(spec, found, "new revision")
+        changed = _with_effect(template, "new revision")
         suffix = f"{template_rules.TEMPLATE}.revisionSuffix"
         return changed or (
             Change(suffix, None, spec.suffix, why_again(found, seen.wanted), Impact.NEW_REVISION),
         )
-    fields = _template_changes(spec, found, "revision is taken out of service")
+    fields = _with_effect(template, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
     gap = "" if active else _gap(spec, seen)
     effect, given = gap or step.action.value, Impact.RESTART if gap or active else None
@@ -233,6 +238,13 @@ def is_refused(found: Mapping[str, Any], revisions: Collection[str]) -> bool:
     return bool(suffix) and f"{found['name']}--{suffix}" not in revisions
 
 
+def is_ours(revision: str) -> bool:
+    """Whether the composition named that revision. Nobody else can change a template under such a
+    name, because Azure takes each name once.
+    """
+    return bool(_OURS.fullmatch(revision.rpartition("--")[2]))
+
+
 def why_again(found: Mapping[str, Any], wanted: Revision | None) -> str:
     """Why a template that Azure has already becomes one more revision."""
     latest = str(found["properties"].get("latestRevisionName") or "")
@@ -240,14 +252,10 @@ def why_again(found: Mapping[str, Any], wanted: Revision | None) -> str:
         return "new revision: Azure refused the last one with this template"
     if wanted is not None:
         return "new revision: the last one with this template was given up"
-    if not _OURS.fullmatch(latest.rpartition("--")[2]):
+    if not is_ours(latest):
         return "new revision: the present one is the same, but somebody else made it"
     return "new revision"  # the profile, or a secret that it reads, is another
 
 
-def _template_changes(
-    spec: ContainerAppSpec, found: Mapping[str, Any], effect: str
-) -> tuple[Change, ...]:
-    there = found["properties"].get("template") or {}
-    changes = diff(spec.template, there, template_rules.RULES, at=template_rules.TEMPLATE)
+def _with_effect(changes: tuple[Change, ...], effect: str) -> tuple[Change, ...]:
     return tuple(replace(change, effect=effect) for change in changes)
