@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import certificates
+from .faults.events import HEALTH
 from .login import Identity
 from .options import Options
 from .store import Store
@@ -96,7 +97,7 @@ def healthy(options: Options) -> bool:
     )
     request = urllib.request.Request(
         f"https://127.0.0.1:{port}/metadata/endpoints?api-version=2022-09-01",
-        headers={"User-Agent": "local-azure-health"},
+        headers={"User-Agent": HEALTH},
     )
     try:
         with opener.open(request, timeout=2) as answer:

@@ -396,4 +396,5 @@ def _sign_in_failed(error: ClientAuthenticationError) -> ReconcileError:
 
 
 def _short(error: BaseException) -> str:
-    return redact(" ".join(str(error).split()))[:400]
+    text = str(error).partition("\nContent: ")[0]  # azure-core repeats the body behind it
+    return redact(" ".join(text.split()))[:400]

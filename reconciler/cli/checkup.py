@@ -4,19 +4,20 @@ does not answer one, that is a result of its own and stops no other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api import versions
 from reconciler.api.documents import Environment, InferenceService
+from reconciler.api.reasons import Reason
 from reconciler.arm import ids
-from reconciler.cli.needed_actions import missing
+from reconciler.cli.check_result import CheckResult, Grade, unknown
+from reconciler.cli.needed_actions import allowed, missing
+from reconciler.cli.storage_checkup import check_storage
 from reconciler.composition.compose import names_in
-from reconciler.engine.errors import ReconcileError, TransportFailed
+from reconciler.engine.errors import ReconcileError, RetryableError, TransportFailed
 from reconciler.kinds.service.quota import REGION_GPU_USAGE
-from reconciler.web.axes import remedy_of
+from reconciler.web.axes import remedy_of, without_remedy
 
 if TYPE_CHECKING:
     from reconciler.api.loaded import Loaded
@@ -28,25 +29,6 @@ SUBSCRIPTIONS = "2022-12-01"
 PROVIDERS = ("Microsoft.App", "Microsoft.Storage", "Microsoft.OperationalInsights")
 
 
-class Grade(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    LIMITED = "limited"  # a run succeeds, and something beside it does not
-    UNKNOWN = "unknown"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One line of the report; `remedy` is empty where nothing is to be done."""
-
-    check: str
-    grade: Grade
-    message: str
-    remedy: str = ""
-
-
 async def check_all(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[CheckResult]:
     """Every check for these documents. Without an answer about the subscription nothing else can
     be asked.
@@ -55,15 +37,16 @@ async def check_all(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[Chec
     yield first
     if first.grade is Grade.FAILED:
         return
-    async for result in _roles(arm, documents):
+    permissions = await _permissions(arm)
+    for result in _roles(arm, documents, permissions):
         yield result
     for provider in PROVIDERS:
-        yield await _provider(arm, provider)
+        yield await _provider(arm, provider, permissions)
     names = names_in(documents, arm.subscription_id, arm.settings.location)
     regions = await _regions(arm)
     for each in names.values():
         yield _region(each, regions)
-        async for result in _storage(arm, each):
+        async for result in check_storage(arm, each):
             yield result
     for location, profiles in _gpus(documents, names).items():
         for profile in profiles:
@@ -71,62 +54,144 @@ async def check_all(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[Chec
 
 
 async def _subscription(arm: Arm) -> CheckResult:
+    nothing = "nothing can be read or written"
+    id_ = arm.subscription_id
     try:
-        found = await arm.get_json(ids.subscription(arm.subscription_id), SUBSCRIPTIONS)
+        found = await arm.get_json(ids.subscription(id_), SUBSCRIPTIONS)
     except ReconcileError as error:
-        remedy = "sign in (`az login` for azure-cli), and check MOORAGE_CREDENTIAL"
-        if isinstance(error, TransportFailed):  # no credential was looked at
-            remedy = remedy_of(error.reason)
-        return CheckResult("credential", Grade.FAILED, error.message, remedy)
+        message = without_remedy(error.message, error.reason)
+        what = _after_refusal(arm, error)
+        return CheckResult("credential", Grade.FAILED, message, nothing, *what)
     if found is None:
         return CheckResult(
             "credential",
             Grade.FAILED,
-            f"this identity sees no subscription {arm.subscription_id}",
+            f"this identity sees no subscription {id_}",
+            nothing,
             "check MOORAGE_SUBSCRIPTION_ID, and give the identity a role on it",
+            "az account list --all -o table",
         )
     state = str(found.get("state"))
     message = f"signed in; subscription {found.get('displayName')!r} is {state}"
     if state != "Enabled":
-        return CheckResult("credential", Grade.FAILED, message, "enable the subscription")
+        return CheckResult(
+            "credential",
+            Grade.FAILED,
+            message,
+            "Azure refuses every write",
+            "enable the subscription",
+            f'az rest --method post --url "{ids.subscription(id_)}'
+            '/providers/Microsoft.Subscription/enable?api-version=2021-10-01"',
+        )
     return CheckResult("credential", Grade.OK, message)
 
 
-async def _roles(arm: Arm, documents: Sequence[Loaded]) -> AsyncIterator[CheckResult]:
-    """Whether the identity may do what a run does, by Azure's own list of its permissions."""
+def _after_refusal(arm: Arm, error: ReconcileError) -> tuple[str, str]:
+    """What to do when nothing about the subscription was said, and the command."""
+    if str(error.reason).endswith("AuthorizationFailed"):
+        return remedy_of(error.reason), _assignment(arm)
+    if isinstance(error, TransportFailed) and isinstance(error.reason, Reason):
+        return remedy_of(error.reason), ""
+    if isinstance(error, RetryableError):
+        return "wait a little, and run `moorage doctor` again", ""
+    return _sign_in(arm)
+
+
+def _assignment(arm: Arm) -> str:
+    who = arm.settings.client_id or "CLIENT_ID"
+    scope = ids.subscription(arm.subscription_id)
+    return f'az role assignment create --role "Moorage Operator" --assignee {who} --scope {scope}'
+
+
+def _sign_in(arm: Arm) -> tuple[str, str]:
+    """What to do so that Azure takes the credential, and the command."""
+    settings = arm.settings
+    if settings.runs_here:
+        return (
+            "look whether a scripted fault refuses the login, else start the local Azure again",
+            "moorage local-azure faults list",
+        )
+    tenant = f" --tenant {settings.tenant_id}" if settings.tenant_id else ""
+    if settings.credential == "azure-cli":
+        return "sign in", f"az login{tenant}"
+    if settings.credential == "service-principal":
+        return (
+            "check the secret and its end, and make a new one if need be; `moorage doctor` reads"
+            " the same settings as the daemon",
+            f"az ad app credential list --id {settings.client_id} -o table",
+        )
+    return (
+        f"check MOORAGE_CREDENTIAL, which is {settings.credential}, and the identity of this"
+        " machine",
+        "",
+    )
+
+
+Permissions = list[dict[str, Any]] | ReconcileError
+
+
+async def _permissions(arm: Arm) -> Permissions:
+    """What Azure says the identity may do, or why it does not say it."""
     scope = ids.subscription(arm.subscription_id)
     try:
-        found = await arm.list_json(
+        return await arm.list_json(
             f"{scope}/providers/Microsoft.Authorization/permissions", PERMISSIONS
         )
     except ReconcileError as error:
-        yield _unknown("role", error)
+        return error
+
+
+def _roles(
+    arm: Arm, documents: Sequence[Loaded], permissions: Permissions
+) -> Iterator[CheckResult]:
+    """Whether the identity may do what a run does, by Azure's own list of its permissions."""
+    if isinstance(permissions, ReconcileError):
+        yield unknown("role", permissions)
         return
-    required, lost = missing(found, documents)
-    grant = "assign infra/deploy/role-definition.json at the scope of the subscription"
+    required, lost = missing(permissions, documents)
+    grant = (
+        "assign infra/deploy/role-definition.json at the scope of the subscription (docs/operations"
+        ".md, The identity's role)"
+    )
+    command = _assignment(arm)
     if required:
         message = f"the identity may not: {', '.join(required)}"
-        yield CheckResult("role", Grade.FAILED, message, grant)
+        effect = "a run stops at the first call that needs one of them"
+        yield CheckResult("role", Grade.FAILED, message, effect, grant, command)
     else:
         yield CheckResult("role", Grade.OK, "the identity may create what the documents name")
     for why in dict.fromkeys(lost.values()):
         actions = ", ".join(action for action, each in lost.items() if each == why)
-        yield CheckResult("role", Grade.LIMITED, f"without {actions} {why}", grant)
+        # What to do is the same for all of them, and is said once.
+        first = not required and why == next(iter(lost.values()))
+        told = (grant, command) if first else ("", "")
+        yield CheckResult("role", Grade.LIMITED, f"without {actions} {why}", "", *told)
 
 
-async def _provider(arm: Arm, namespace: str) -> CheckResult:
+async def _provider(arm: Arm, namespace: str, permissions: Permissions) -> CheckResult:
     from reconciler.arm.providers import provider_state
 
     try:
         state = await provider_state(arm, namespace)
     except ReconcileError as error:
-        return _unknown("provider", error)
+        return unknown("provider", error)
+    message = f"{namespace} is {state}"
     if state.lower() in ("registered", "registering"):
-        return CheckResult("provider", Grade.OK, f"{namespace} is {state}")
+        return CheckResult("provider", Grade.OK, message)
+    action = f"{namespace}/register/action"
+    if not isinstance(permissions, ReconcileError) and not allowed(action, permissions):
+        return CheckResult(
+            "provider",
+            Grade.FAILED,
+            f"{message}, and the identity may not register it ({action})",
+            "Azure refuses to create anything of this provider",
+            "let somebody register it who may",
+            f"az provider register --namespace {namespace} --wait",
+        )
     return CheckResult(
         "provider",
         Grade.OK,
-        f"{namespace} is {state}; the first write registers it, which takes a minute or two",
+        f"{message}; the first write registers it, which takes a minute or two",
     )
 
 
@@ -152,7 +217,7 @@ def _plain(location: str) -> str:
 
 def _region(names: Names, regions: frozenset[str] | ReconcileError) -> CheckResult:
     if isinstance(regions, ReconcileError):
-        return _unknown("region", regions)
+        return unknown("region", regions)
     if _plain(names.location) in regions:
         return CheckResult("region", Grade.OK, f"{names.location} has Container Apps")
     return CheckResult(
@@ -160,51 +225,11 @@ def _region(names: Names, regions: frozenset[str] | ReconcileError) -> CheckResu
         Grade.FAILED,
         f"{names.location}, the region of Environment {names.environment}, has no Container Apps"
         " for this subscription",
+        "the managed environment cannot be created, and nothing serves",
         f"write another spec.location, such as {', '.join(sorted(regions)[:3])}",
+        "az provider show --namespace Microsoft.App --query"
+        " \"resourceTypes[?resourceType=='managedEnvironments'].locations[]\" -o tsv",
     )
-
-
-async def _storage(arm: Arm, names: Names) -> AsyncIterator[CheckResult]:
-    """The storage account's name, and for one that exists its keys and its tier."""
-    scope = ids.subscription(arm.subscription_id)
-    group = ids.resource_group(arm.subscription_id, names.resource_group)
-    path = f"{group}/providers/Microsoft.Storage/storageAccounts/{names.account}"
-    try:
-        account = await arm.get_json(path, versions.STORAGE)
-        if account is not None:
-            yield _account(names, account)
-            return
-        body = {"name": names.account, "type": "Microsoft.Storage/storageAccounts"}
-        answer = await arm.post_json(
-            f"{scope}/providers/Microsoft.Storage/checkNameAvailability", versions.STORAGE, body
-        )
-    except ReconcileError as error:
-        yield _unknown("names", error)
-        return
-    if answer.get("nameAvailable"):
-        yield CheckResult("names", Grade.OK, f"the storage account {names.account} is free")
-        return
-    yield CheckResult(
-        "names",
-        Grade.FAILED,
-        f"the storage account {names.account} cannot be created: {answer.get('message')}",
-        "write another spec.storage.accountName; it is unique in all of Azure",
-    )
-
-
-def _account(names: Names, account: Mapping[str, Any]) -> CheckResult:
-    properties, sku = account.get("properties") or {}, (account.get("sku") or {}).get("name")
-    if properties.get("allowSharedKeyAccess") is False:
-        return CheckResult(
-            "storage",
-            Grade.FAILED,
-            f"the storage account {names.account} allows no shared keys, and Container Apps mounts"
-            " a share with them alone",
-            "allow them (allowSharedKeyAccess), or exempt the account from the policy that"
-            " forbids them",
-        )
-    tier = f"the storage account {names.account} ({sku}) exists and allows shared keys"
-    return CheckResult("storage", Grade.OK, tier)
 
 
 def _gpus(documents: Sequence[Loaded], names: Mapping[str, Names]) -> dict[str, dict[str, None]]:
@@ -241,7 +266,7 @@ async def _quota(arm: Arm, location: str, profile: str) -> CheckResult:
             f"{scope}/providers/Microsoft.App/locations/{_plain(location)}/usages", versions.APP
         )
     except ReconcileError as error:
-        return _unknown("quota", error)
+        return unknown("quota", error)
     entry = next((each for each in found if each["name"]["value"].lower() == usage.lower()), None)
     if entry is None:
         return CheckResult("quota", Grade.UNKNOWN, f"{location} names no quota {usage}")
@@ -253,9 +278,8 @@ async def _quota(arm: Arm, location: str, profile: str) -> CheckResult:
         "quota",
         Grade.FAILED,
         message,
+        "a new revision finds no GPU: it waits for ten minutes and fails",
         f"ask for more of {usage} in the portal (Quotas, Container Apps), or use another region",
+        f'az rest --method get --url "{scope}/providers/Microsoft.App/locations/{_plain(location)}'
+        f'/usages?api-version={versions.APP}"',
     )
-
-
-def _unknown(check: str, error: ReconcileError) -> CheckResult:
-    return CheckResult(check, Grade.UNKNOWN, f"Azure does not say: {error.message}")

@@ -22,7 +22,7 @@ from reconciler.cli.output.subject import Subject, subject_of
 
 if TYPE_CHECKING:
     from reconciler.api.manifest import Manifest
-    from reconciler.cli.checkup import CheckResult
+    from reconciler.cli.check_result import CheckResult
     from reconciler.settings import Settings
 
 
@@ -33,14 +33,15 @@ def doctor(
     output: Output = "text",
 ) -> None:
     """Check whether a run can succeed, before its first write. It looks at credential, roles,
-    providers, regions, names, shared keys and GPU quota. Exit code 4 when a person must act first.
+    providers, regions, names, shared keys, the share's tier and GPU quota. Exit code 4 when a
+    person must act first.
     """
-    from reconciler.cli.checkup import Grade
+    from reconciler.cli.check_result import Grade
 
     as_json = check_output(output)
     manifest = manifest_of(file)
     files = documents_of(file)
-    settings = settings_of(target, state_dir, files)
+    settings = settings_of(target, state_dir, files, start=True)
     subject = subject_of(settings, files)
     results = asyncio.run(_check(settings, manifest))
     if as_json:
@@ -61,7 +62,7 @@ async def _check(settings: Settings, manifest: Manifest) -> list[CheckResult]:
 
 
 def _show(subject: Subject, results: list[CheckResult]) -> None:
-    from reconciler.cli.checkup import Grade
+    from reconciler.cli.check_result import Grade
     from reconciler.cli.output.console import Console
     from reconciler.cli.output.layout import hang, width_of
 
@@ -73,9 +74,12 @@ def _show(subject: Subject, results: list[CheckResult]) -> None:
         head = f"{each.grade:<8} {each.check:<11} "
         for line in hang(head, each.message, width):
             console.print(line, style=styles[each.grade], markup=False, soft_wrap=True)
-        if each.remedy:
-            for line in hang(f"{'':<8} {'':<11} what to do: ", each.remedy, width):
+        space = f"{'':<8} {'':<11} "
+        for name, text in (("effect", each.effect), ("what to do", each.remedy)):
+            for line in hang(f"{space}{name}: ", text, width) if text else ():
                 console.print(line, markup=False, soft_wrap=True)
+        if each.command:  # a line of its own, whole, because people copy it
+            console.print(f"    {each.command}", markup=False, soft_wrap=True)
     bad = sum(each.grade is Grade.FAILED for each in results)
     unknown = sum(each.grade is Grade.UNKNOWN for each in results)
     said = f"{bad} of {len(results)} checks failed" if bad else "nothing stands in the way"

@@ -25,7 +25,7 @@ from tests.docs.variants import commented
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "infra" / "deploy"
 ARM = ROOT / "reconciler" / "arm"
-CHECKUP = ROOT / "reconciler" / "cli" / "checkup.py"
+CHECKUP = [ROOT / "reconciler" / "cli" / f"{name}.py" for name in ("checkup", "storage_checkup")]
 ROLE = json.loads((DEPLOY / "role-definition.json").read_text())
 
 # The ARM type behind each operation group of the SDKs that reconciler/arm writes with.
@@ -126,7 +126,7 @@ def _checked():
     """The action behind each request of `moorage doctor` that no function of reconciler/arm makes:
     `{scope}/providers/Microsoft.App/locations/{...}/usages`, and the subscription itself.
     """
-    source = ast.unparse(ast.parse(CHECKUP.read_text()))
+    source = "\n".join(ast.unparse(ast.parse(file.read_text())) for file in CHECKUP)
     if "arm.get_json(ids.subscription(" in source:
         yield "Microsoft.Resources/subscriptions/read"
     for text in re.findall(r"providers/(Microsoft\.[^'\"]+)['\"], (?:versions\.\w+|\w+)", source):

@@ -285,3 +285,11 @@ def test_the_script_outlives_a_kill(make_azure, tmp_path):
         "fault": "Error", "id": "Error-1", "plane": "login", "status": 503, "after": 1, "times": 2,
         "matched": 4, "hit": 2, "over": True,
     }  # fmt: skip
+
+
+def test_a_fault_on_everything_does_not_hide_that_the_server_runs(make_azure, tmp_path):
+    """Whoever starts it meets the fault at the first request, and not a start that fails."""
+    azure = make_azure()
+    for fault in ({"fault": "Error", "status": 503}, {"fault": "ResetBefore"}):
+        script(azure, tmp_path, {**fault, "plane": "arm"})
+        assert azure.command("status")["healthy"] is True

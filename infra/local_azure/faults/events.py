@@ -9,6 +9,7 @@ from infra.local_azure.arm import ids
 
 from .fault import Event
 
+HEALTH = "local-azure-health"  # the User-Agent of the look at whether the server runs
 CURRENT: ContextVar[Event | None] = ContextVar("event", default=None)
 _GROUPS = "microsoft.resources/resourcegroups"
 _FILES = {
@@ -35,8 +36,12 @@ _FILES = {
 }
 
 
-def of_request(plane: str, method: str, path: str, query: str, client: str) -> Event:
-    """`path` and `query` as they came over the wire; `client` is the User-Agent."""
+def of_request(plane: str, method: str, path: str, query: str, client: str) -> Event | None:
+    """`path` and `query` as they came over the wire; `client` is the User-Agent. None for the look
+    at whether the server runs: a fault on it would say that it does not.
+    """
+    if client == HEALTH:
+        return None
     if plane == "arm":
         return _arm(method, path, client)
     if plane == "files":

@@ -297,7 +297,11 @@ class FileShares(Provider):
         properties["enabledProtocols"] = body.get("enabledProtocols", "SMB")
         return {
             **properties,
-            **({"rootSquash": body["rootSquash"]} if body.get("enabledProtocols") == "NFS" else {}),
+            **(
+                {"rootSquash": body.get("rootSquash", "NoRootSquash")}
+                if body.get("enabledProtocols") == "NFS"
+                else {}
+            ),
         }
 
 
