@@ -33,6 +33,12 @@ def tell(**changes):
     line.sendall(json.dumps(state).encode() + b"\\n")
 """
 READY = CHILD + "tell()\n"
+# Nothing runs on it, so that it may end as soon as it is asked to drain.
+IDLE = """
+line.makefile().readline()
+tell(running=0, draining=True, ready=False)
+time.sleep(60)
+"""
 DRAINS = (
     READY
     + """
@@ -312,8 +318,8 @@ os.makedirs(root, exist_ok=True)
 open(root + "/code", "w").write("compiled")
 time.sleep(0.3)
 tell(ready=True, message="")
-time.sleep(60)
 """
+    + IDLE
 )
 
 
@@ -342,8 +348,8 @@ mark("compile")
 tell(ready=False, stage="first_token", modelLoaded=True)
 time.sleep(0.3)
 tell(ready=True)
-time.sleep(60)
 """
+    + IDLE
 )
 
 
