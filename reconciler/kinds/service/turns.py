@@ -5,7 +5,9 @@ spends. Pure; the clock is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
 
 RATE = 5.0  # reads a second: a fifth of the 25 that ARM gives back to one principal
 BURST = 330  # saved up between resyncs, which ask for all services at once
@@ -28,8 +30,9 @@ class Turns:
     def __init__(self, clock: Callable[[], float], rate: float = RATE, burst: int = BURST) -> None:
         self.clock, self.rate, self.burst = clock, rate, burst
         self._left, self._counted = float(burst), clock()
-        self._last: dict[str, float] = {}  # by service: when it was looked at
-        self._asked: dict[str, float] = {}
+        # By service, in the order of time: when it was looked at, and when it asked.
+        self._last: OrderedDict[str, float] = OrderedDict()
+        self._asked: OrderedDict[str, float] = OrderedDict()
         self._detailed: dict[str, float] = {}
         self._extra = 0.0
         self._credit, self._owed, self._opened = float(CREDIT), 0.0, -math.inf
@@ -50,13 +53,24 @@ class Turns:
         if self._left - RESERVE < 1:
             return False
         # Passes come in the same order every time: without turns the first services would take the
-        # whole budget. A service that has not asked since this one did no longer exists.
-        waiting = [at for other, at in self._last.items() if self._asked[other] >= before]
-        ahead = sum(at < mine for at in waiting)
-        # A tenth less than saved up: a resync may come that much early. How many services there are
-        # is known once all have asked.
-        self._scarce = before == -math.inf or 2 * len(waiting) > 0.9 * (self.burst - RESERVE)
-        return self._left - RESERVE >= (1 if self._scarce else 2) * (1 + ahead)
+        # whole budget. A tenth less than saved up: a resync may come that much early. How many
+        # services there are is known once all have asked.
+        enough = int(0.9 * (self.burst - RESERVE) / 2)
+        present = reversed(self._asked.values())
+        self._scarce = before == -math.inf or _nth(present, enough, -math.inf) >= before
+        looks = int((self._left - RESERVE) / (1 if self._scarce else 2))
+        return looks > 0 and not self._more_wait(looks, mine, before)
+
+    def _more_wait(self, looks: int, mine: float, before: float) -> bool:
+        """Whether so many services have waited longer than the one that was looked at at `mine`.
+        One that has not asked since this one did (`before`) no longer exists. Each of a thousand
+        services asks this at each pass, so most answers come without counting.
+        """
+        if _nth(self._last.values(), looks - 1, math.inf) >= mine:
+            return False
+        longer = takewhile(lambda other: self._last[other] < mine, self._last)
+        waiting = (self._last[other] for other in longer if self._asked[other] >= before)
+        return _nth(waiting, looks - 1, math.inf) < mine
 
     def moves(self, service: str, *, news: bool = False) -> bool:
         """Whether a service that moves may be looked at now: at once where its app has `news`
@@ -92,6 +106,7 @@ class Turns:
         if now - self._last.get(service, -math.inf) >= SAME_PASS:
             self._spend(reads, on_credit=service in self._moving)
             self._last[service] = now
+            self._last.move_to_end(service)
 
     def pause(self) -> float:
         """Seconds until a service that moves should ask again, which costs a look at its app."""
@@ -126,7 +141,11 @@ class Turns:
         now = self._refill()
         before = self._asked.get(service, -math.inf)
         self._asked[service] = now
-        return before, now, self._last.setdefault(service, -math.inf)
+        self._asked.move_to_end(service)
+        if service not in self._last:
+            self._last[service] = -math.inf
+            self._last.move_to_end(service, last=False)
+        return before, now, self._last[service]
 
     def _refill(self) -> float:
         now = self.clock()
@@ -139,3 +158,7 @@ class Turns:
         self._extra = min(EXTRA * 60, self._extra + passed * EXTRA)
         self._counted = now
         return now
+
+
+def _nth(times: Iterable[float], n: int, default: float) -> float:
+    return next(islice(times, n, None), default)
