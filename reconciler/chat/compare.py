@@ -14,7 +14,15 @@ from reconciler.chat import versions, wording
 from reconciler.chat.endpoint import EndpointAnswer, EndpointError
 from reconciler.chat.parts import sent
 from reconciler.chat.sampling import sampling
-from reconciler.chat.talk import ChatQuestion, Messages, PairQuestion, Talk, kept, signed
+from reconciler.chat.talk import (
+    ChatQuestion,
+    Messages,
+    PairQuestion,
+    Talk,
+    kept,
+    signed,
+    unanswered,
+)
 
 Stream = Callable[[ChatQuestion, Messages], AsyncIterator[EndpointAnswer]]
 News = tuple[int, EndpointAnswer | None, str]
@@ -132,6 +140,7 @@ class Compare:
                         who, _ = versions.asked(pair[side_number].choice)
                         paces[side_number] = wording.pace(answer, who)
                     elif problem:
+                        _fail(told[side_number], problem)
                         paces[side_number] = wording.trouble(problem)
                     yield [told[0], paces[0], told[1], paces[1], _waiting(talk)]
         finally:
@@ -175,6 +184,12 @@ def _grow(told: Messages, question: ChatQuestion, answer: EndpointAnswer) -> Non
         told[-1] = {"role": "assistant", "content": text}
 
 
+def _fail(told: Messages, problem: str) -> None:
+    """Say at the place of the answer why it ended."""
+    text = "" if told[-1]["role"] == "user" else str(told.pop()["content"])
+    told.append({"role": "assistant", "content": unanswered(text, problem)})
+
+
 def _waiting(talk: Talk) -> str:
     return wording.waiting([each.left.text for each in talk.pairs])
 
@@ -184,6 +199,7 @@ def _side(name: str) -> tuple[gr.Dropdown, gr.Chatbot, gr.HTML]:
         model = gr.Dropdown(label="Model", choices=[], elem_id=f"{name}-model")
         text = gr.Chatbot(
             label="Answers",
+            show_label=False,
             height=360,
             buttons=["copy"],
             feedback_options=None,

@@ -179,6 +179,8 @@ async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any
             if problem := event.get("error"):
                 raise EndpointError(f"the service says: {_text(problem)}")
             yield event
+    # A proxy may end the answer of a server that died as if it were complete.
+    raise EndpointError("the answer broke off")
 
 
 async def _check(answer: aiohttp.ClientResponse) -> None:

@@ -22,7 +22,17 @@ from reconciler.chat.endpoint import Endpoint, EndpointAnswer, EndpointError, Se
 from reconciler.chat.pictures import PictureError, data_url
 from reconciler.chat.sampling import FIRST, LONGEST, limits_of
 from reconciler.chat.state import Look, State, StateKind
-from reconciler.chat.talk import ChatQuestion, Messages, Talk, kept, plain, said, shown, signed
+from reconciler.chat.talk import (
+    ChatQuestion,
+    Messages,
+    Talk,
+    kept,
+    plain,
+    said,
+    shown,
+    signed,
+    unanswered,
+)
 from reconciler.chat.versions import choices
 
 EVERY = 3.0  # seconds between looks
@@ -279,7 +289,8 @@ class Page:
                     wording.pace(answer, model),
                 )
         except EndpointError as error:
-            yield None, wording.trouble(str(error))
+            failed = {"role": "assistant", "content": unanswered(text, str(error))}
+            yield [*told, failed], wording.trouble(str(error))
 
     def _stream(self, question: ChatQuestion, messages: Messages) -> AsyncIterator[EndpointAnswer]:
         name, sticky = versions.asked(question.choice)

@@ -71,6 +71,7 @@ def conversation() -> Conversation:
     with gr.Column(scale=3, min_width=420):
         history = gr.Chatbot(
             label="Conversation",
+            show_label=False,
             height=460,
             buttons=["copy"],
             feedback_options=None,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 Messages = list[dict[str, Any]]
 # Between an answer and the line that says who gave it: invisible, and in no model's answer.
-_MARK = "\n\n\u2063"
+_MARK = "\u2063"
 
 
 class ChatQuestion(NamedTuple):
@@ -51,7 +51,12 @@ class Talk:
 def signed(text: str, model: str, version: str) -> str:
     """The answer with a line that says which model and version gave it."""
     which = f"{model} · version {version}" if version else model
-    return f"{text}{_MARK}*{which}*"
+    return f"{text}\n\n{_MARK}*{which}*"
+
+
+def unanswered(text: str, problem: str) -> str:
+    """What came of an answer before it failed, with a line that says why."""
+    return f"{text}\n\n{_MARK}**{problem[:1].upper()}{problem[1:]}**"
 
 
 def said(question: ChatQuestion) -> dict[str, Any]:
@@ -70,13 +75,27 @@ def plain(history: Messages, system: str, pictures: Mapping[str, str]) -> Messag
     if system.strip():
         messages.append({"role": "system", "content": system.strip()})
     for each in history:
-        text = text_of(each["content"]).partition(_MARK)[0]
+        text = text_of(each["content"]).partition(_MARK)[0].removesuffix("\n\n")
         urls = [pictures[path] for path in _paths(each["content"]) if path in pictures]
         images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         words = [{"type": "text", "text": text}] if text else []
         content = [*words, *images] if images else text
         messages.append({"role": str(each["role"]), "content": content})
-    return messages
+    return _answered(messages)
+
+
+def _answered(messages: Messages) -> Messages:
+    """Without questions that got no answer, except the last: templates of many models refuse two
+    messages of one role in a row.
+    """
+    found: Messages = []
+    for each in messages:
+        mute = each["role"] == "assistant" and not each["content"]
+        if found and found[-1]["role"] == "user" and (mute or each["role"] == "user"):
+            found.pop()
+        if not mute:
+            found.append(each)
+    return found
 
 
 def kept(history: object) -> Messages:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from reconciler.chat.endpoint import Endpoint, EndpointError, ServedModel
 from reconciler.chat.state import WORDS, State, StateKind
-from reconciler.chat.talk import kept, plain, signed
+from reconciler.chat.talk import kept, plain, signed, unanswered
 from reconciler.chat.versions import CANARY, PRESENT, asked, choices, position
 from serving.request.traffic import position as replica_position
 from tests.browser import PROGRAM, browser
@@ -180,6 +180,13 @@ async def test_a_visit_in_every_state(tmp_path):
             served.broken = (503, "no replica")
             await tab.type("#ask textarea", "And now?", enter=True)
             await tab.sees("The service answered 503: no replica", "#pace")
+            await tab.sees("The service answered 503: no replica", "#talk")
+            served.broken = None
+            await tab.type("#ask textarea", "Once more?", enter=True)
+            await tab.until(
+                "document.querySelector('#talk').innerText.split('one two three').length === 3"
+            )
+            served.broken = (503, "no replica")
             state = State(StateKind.DOWN, "Revision phi--r1 does not run: the container crashes")
             await tab.sees("the container crashes")
             await tab.sees("Not running")
@@ -191,6 +198,7 @@ async def test_a_visit_in_every_state(tmp_path):
             ]
         roles = [message["role"] for message in served.bodies[-1]["messages"]]
         assert roles == ["system", "user", "assistant", "user"]
+        assert served.bodies[-1]["messages"][-1]["content"] == "Once more?"
         async with served.session.get(url, headers={"Host": "elsewhere.example"}) as answer:
             assert answer.status == 400
         server.cancel()
@@ -208,6 +216,44 @@ def test_a_choice_leads_to_its_version():
         assert name == "tuned"
         assert low <= replica_position(name, text) < high
         assert position(name, text) == replica_position(name, text)
+
+
+def test_a_question_without_an_answer_is_not_sent_again():
+    """Templates of many models refuse two messages of one role in a row; what an answer gave before
+    it broke off counts.
+    """
+    talk = [
+        {"role": "user", "content": "failed"},
+        {"role": "assistant", "content": unanswered("", "the service answered 503")},
+        {"role": "user", "content": "stopped before a word"},
+        {"role": "user", "content": "broke off"},
+        {"role": "assistant", "content": unanswered("half", "the answer broke off")},
+        {"role": "user", "content": "now"},
+    ]
+    sent = [(each["role"], each["content"]) for each in plain(talk, "", {})]
+    assert sent == [("user", "broke off"), ("assistant", "half"), ("user", "now")]
+    assert "The service answered 503" in talk[1]["content"]
+
+
+async def test_an_answer_that_a_proxy_ends_is_not_whole():
+    """A server that dies in the middle, behind a proxy that ends its answer in good form."""
+
+    async def cut(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n')
+        return answer
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", cut)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession() as session:
+        endpoint = Endpoint(session, f"http://127.0.0.1:{runner.addresses[0][1]}", "secret")
+        with pytest.raises(EndpointError, match="broke off"):
+            [each async for each in endpoint.stream("base", [])]
+    await runner.cleanup()
 
 
 def test_what_a_browser_kept_is_only_a_conversation():
