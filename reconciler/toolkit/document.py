@@ -47,8 +47,10 @@ def _environment(choice: Choice) -> Iterator[str]:
     if log := choice.resource("acaLogAnalyticsName"):
         yield f"  logAnalytics: {{name: {scalar(log)}}}"
     storage = _named(choice, accountName="storageAccountName", shareName="fileShareName")
-    if "fileShareName" not in choice.existing.names:  # a share that is there keeps its own
+    if "fileShareName" not in choice.existing.names:
         storage.append("quotaGiB: 1024")
+    elif choice.existing.quota:  # a share that somebody else made keeps its own without a word
+        storage.append(f"quotaGiB: {choice.existing.quota}")
     if storage:
         yield f"  storage: {{{', '.join(storage)}}}"
     managed = _named(choice, name="acaEnvironmentName", storageName="acaEnvironmentStorageName")

@@ -41,7 +41,8 @@ class Existing:
     """`names` are of resources that exist, by parameter; `found` those among them that no file
     names. `profiles` are the environment's; `adapters` and `model` are on the share; `foreign_app`
     is an app under the wanted name that is not ours, as ARM has it, and `adopts` says that it is to
-    be taken over: the project names it, and it is where the service will be.
+    be taken over: the project names it, and it is where the service will be. `quota` is that of a
+    share that Moorage made: a document without it would bring back the default.
     """
 
     group: str = ""
@@ -53,6 +54,7 @@ class Existing:
     model: str | None = None
     foreign_app: Mapping[str, Any] | None = None
     adopts: bool = False
+    quota: int | None = None
 
     @property
     def adopted(self) -> Mapping[str, Any]:
@@ -84,6 +86,7 @@ async def look(
         given = {"acaEnvironmentName": home, **given}
     names: dict[str, str] = {}
     environment: Mapping[str, Any] = {}
+    share: Mapping[str, Any] = {}
     for parameter, kind, below in (
         ("storageAccountName", Kind.STORAGE_ACCOUNT, scope),
         ("acaLogAnalyticsName", Kind.WORKSPACE, scope),
@@ -100,6 +103,7 @@ async def look(
         if found is not None:
             names[parameter] = str(found["name"])
             environment = found if kind is Kind.ENVIRONMENT else environment
+            share = found if kind is Kind.SHARE else share
     return Existing(
         group=group,
         location=str(there["location"]),
@@ -107,9 +111,16 @@ async def look(
         found=tuple(name for parameter, name in names.items() if not given.get(parameter)),
         profiles=tuple((environment.get("properties") or {}).get("workloadProfiles") or ()),
         foreign_app=foreign,
+        quota=_quota(share),
         adopts=bool(home) and names.get("acaEnvironmentName") == home,
         **await _on_share(arm, group, names, model),
     )
+
+
+def _quota(share: Mapping[str, Any]) -> int | None:
+    properties = share.get("properties") or {}
+    made = tags.of_share(share) if properties else {}
+    return int(properties["shareQuota"]) if made and "shareQuota" in properties else None
 
 
 def _home(app: Mapping[str, Any] | None, scope: str) -> str:

@@ -144,6 +144,7 @@ def test_vllm_serves_the_same_model(walk):
     """
     told = walk.section("Let vLLM serve the same model")
     assert '"content":"red"' in told
+    assert "shareQuota" not in told, "the share keeps what the first import asked for"
     assert "models            my-project, qlora" in told
 
 

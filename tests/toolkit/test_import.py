@@ -15,7 +15,9 @@ import pytest
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import load
+from reconciler.api.resources import SHARE_OWNER
 from reconciler.cli.app import run as moorage
+from reconciler.toolkit import existing
 from tests.ai_toolkit import ADAPTER, MODEL, build
 from tests.tiny_model import make_adapter
 
@@ -376,3 +378,15 @@ def test_what_the_projects_own_fine_tuning_makes_is_taken(run, project):
     )
     run(project, "--engine", "vllm")
     assert documents(project / "moorage.yaml")[1].spec.adapters[0].source == f"./{ADAPTER}"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "quota"), [({SHARE_OWNER: "me"}, 1024), ({}, None), (None, None)]
+)
+def test_a_share_of_moorage_keeps_its_quota_and_one_of_others_its_silence(metadata, quota):
+    """A second import writes the quota that the first one asked for; without it the default would
+    come back. What others made is not to be owned.
+    """
+    share = {"properties": {"shareQuota": 1024, "metadata": metadata}}
+    assert existing._quota(share) == quota
+    assert existing._quota({}) is None
