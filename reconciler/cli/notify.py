@@ -29,7 +29,7 @@ def notify(output: Output = "text") -> None:
     place = DocumentRef("InferenceService", "test")
     notice = Notice(Occasion.STALLED, place, "this is a test", now.isoformat())
     try:
-        asyncio.run(receiver.send(notice, "/moorage/test", "test", now))
+        asyncio.run(receiver.send(notice, "/moorage/test", "test target", now))
     except NoticeNotSentError as error:
         raise CommandError(error.message) from None
     if as_json:
@@ -37,4 +37,4 @@ def notify(output: Output = "text") -> None:
         print_value("Notice", {**value, "occasions": sorted(receiver.occasions)})
         return
     occasions = ", ".join(sorted(receiver.occasions))
-    say(f"{receiver.host} took a test notice ({receiver.form}); it is told of {occasions}")
+    say(f"{receiver.host} accepted a test notice ({receiver.form}); it gets notices of {occasions}")

@@ -132,7 +132,7 @@ def test_the_test_notice_arrives(stage):
     env = {"PATH": os.environ["PATH"], "SSL_CERT_FILE": stage.ca, **exported}
     program = Path(sys.executable).parent / "moorage"
     done = subprocess.run([program, "notify"], env=env, capture_output=True, text=True, check=True)
-    assert "localhost took a test notice (webhook)" in " ".join(done.stdout.split())
+    assert "localhost accepted a test notice (webhook)" in " ".join(done.stdout.split())
     ((_, body),) = server.said
     assert {"text", "id", "occasion"} <= set(json.loads(body))
     server.shutdown()
