@@ -7,7 +7,7 @@ import pytest
 from reconciler.api.decided import WAY_OUT, is_decided
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds.service.cause import LONGEST, Causes, plain
+from reconciler.kinds.service.cause import LONGEST, Causes, plain, told_once
 from reconciler.kinds.service.hold import Hold
 from reconciler.kinds.service.replicas import Seen
 from reconciler.kinds.service.rollout import Action, Step, Verdict
@@ -151,3 +151,27 @@ async def test_a_revision_that_no_gpu_was_free_for_asks_for_quota(room, reason):
     assert found.reason == reason
     assert found.message.startswith(room)
     assert ("quota" in found.reason.remedy) == bool(room)
+
+
+PULL = 'Failed to pull image "acme/web:1": no such image in the registry acme.azurecr.io'
+EVENTS = f"Azure's last events: PullingImage: Pulling 'acme/web:1' | ImagePullBackOff: {PULL}"
+WAITING = "Container is waiting with reason: ImagePullBackOff"
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (
+            [f"revision web--r1: {PULL}", EVENTS, f"{WAITING}. {PULL}."],
+            f"revision web--r1: {PULL}. Azure's last events: PullingImage: Pulling 'acme/web:1'."
+            f" {WAITING}",
+        ),
+        (["a.", "", "a.", "app's last output: x"], "a. app's last output: x"),
+        ([f"x: {PULL}", f"Azure's last events: Failed: {PULL}"], f"x: {PULL}"),
+        ([], ""),
+    ],
+    ids=["a pull", "short words stay", "nothing new", "nothing"],
+)
+def test_a_cause_is_told_once(parts, told):
+    """In Azure's event, the state of the replica and that of the revision it is the same text."""
+    assert told_once(parts) == told

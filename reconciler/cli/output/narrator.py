@@ -42,6 +42,7 @@ TOLD = 20  # failures that are remembered
 ROLLOUTS = 1.0  # seconds between looks at rollouts
 SHARE = 20.0  # a look at rollouts is made after this many times the seconds that the last one took
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
+UNLIKE = "not everything matches the documents; `moorage status` shows what is missing"
 _SIZE = re.compile(r"[\d.]+ (?:B|[KMG]iB)\b")
 
 
@@ -146,10 +147,8 @@ class Narrator:
                 f"\n[green]everything matches the documents[/], after {took:.0f} s\n"
             )
         else:
-            self.console.print(
-                "\n[red]not everything matches the documents[/]; `moorage status` shows what is"
-                " missing"
-            )
+            self.console.print()
+            self._verdict(UNLIKE, "red")
             self._causes()
             self.console.print()
         block = ready_block(self.daemon.store, self.settings, whole=code == 0)
@@ -230,10 +229,10 @@ class Narrator:
 
     def watching(self) -> None:
         self._watching, self._changed = True, 0.0
-        self.console.print(
-            f"watching; {'push to the repository' if self.daemon.checkout else 'edit the file'} to"
-            " change what is served, Ctrl-C stops watching"
-        )
+        way = "push to the repository" if self.daemon.checkout else "edit the file"
+        text = f"watching; {way} to change what is served, Ctrl-C stops watching"
+        for line in hang("", text, width_of(self.console)):
+            self.console.print(line, markup=False)
 
     def rest(self) -> None:
         """Take the line of what is under way from the terminal."""
@@ -284,10 +283,7 @@ class Narrator:
         if self._matches:
             self.console.print(f"{clock}  [green]everything matches the documents[/]{after}")
         else:
-            self.console.print(
-                f"{clock}  [yellow]not everything matches the documents[/]; `moorage status` shows"
-                " what is missing"
-            )
+            self._verdict(f"{clock}  {UNLIKE}", "yellow")
 
     def _waits(self, key: ObjectKey, message: str, *, told: bool = False) -> None:
         if self.console.is_terminal:
@@ -308,6 +304,13 @@ class Narrator:
         width, share = self.console.width - 2, uploaded_share(message)
         begin = "" if share is None or width < ROOMY - 2 else f"{bar(share)}  "
         return hang("", f"{begin}{key}: {message}", width)
+
+    def _verdict(self, text: str, style: str) -> None:
+        """Its first clause in the colour; on a narrow terminal in several lines."""
+        for line in hang("", text, width_of(self.console)):
+            shown = Text(line)
+            shown.highlight_words([UNLIKE.partition(";")[0]], style)
+            self.console.print(shown)
 
     def _say(self, text: str) -> None:
         self.console.print()

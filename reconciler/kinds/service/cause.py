@@ -31,6 +31,8 @@ LINES, LONGEST = 3, 200  # of output, and characters of each
 READ = 40  # lines asked for; blank ones and those without a letter say nothing
 READABLE = 4000  # characters of a line that are looked at
 PATIENCE = 5.0  # seconds for one explanation
+SENTENCE = 20  # characters of what may be a repetition; fewer are a word
+EVENTS = "Azure's last events: "
 FRESH = 20.0  # seconds for which an explanation is not asked for again
 _SECRET = re.compile(
     r"(?i)(mk-[\w-]{16,}|hf_\w{16,}|bearer\s+\S+|eyJ[\w-]+\.[\w-]+\.[\w-]+"
@@ -135,7 +137,7 @@ class Causes:
         words = await self._remembered(f"{spec.revision} fails", asking)
         room = await self._room(spec, found, seen)
         parts = [room, said or f"revision {spec.revision} is not healthy", words, *details]
-        return ". ".join(part.rstrip(".") for part in dict.fromkeys(parts) if part)
+        return told_once(parts)
 
     async def _room(self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen) -> str:
         """A sentence if no replica was ever placed and the GPU quota is used up; else empty."""
@@ -219,7 +221,7 @@ class Causes:
         endpoint = str(found["properties"].get("eventStreamEndpoint") or "")
         events = event_endpoint(self.arm, group, name, endpoint) if endpoint else ""
         lines = await self._tail(events, token, hidden, revision) if events else ""
-        return f"Azure's last events: {lines}" if lines else ""
+        return f"{EVENTS}{lines}" if lines else ""
 
     async def _tail(self, endpoint: str, token: str, hidden: Iterable[str], about: str = "") -> str:
         lines: list[str] = []
@@ -229,6 +231,27 @@ class Causes:
             if about in line and not _EMPTY.search(text) and text not in lines[-1:]:
                 lines = [*lines[1 - LINES :], text]
         return " | ".join(lines)
+
+
+def told_once(parts: Iterable[str]) -> str:
+    """The `parts` as one text, without sentences and events that say what stands before them: a
+    pull that failed is in Azure's event, in the replica's state and in the revision's.
+    """
+    told: list[str] = []
+    for part in dict.fromkeys(filter(None, parts)):
+        events = part.startswith(EVENTS)
+        head, between = (EVENTS, " | ") if events else ("", ". ")
+        pieces = part.removeprefix(head).split(between)
+        kept = [each for each in pieces if not _stands_in(each, " ".join(told))]
+        if kept:
+            told.append(f"{head}{between.join(kept)}".rstrip("."))
+    return ". ".join(told)
+
+
+def _stands_in(piece: str, told: str) -> bool:
+    """Whether it was told, whole or after the word that an event begins with."""
+    texts = (piece.rstrip("."), piece.partition(": ")[2].rstrip("."))
+    return any(len(text) >= SENTENCE and text in told for text in texts)
 
 
 def meanwhile(spec: ContainerAppSpec, seen: Seen) -> str:
