@@ -153,15 +153,20 @@ class Store:
 
     def each(self, kind: str, prefix: str = "") -> list[Record]:
         """The resources of a type below an id (or all), oldest first."""
+        return [_record(row) for row in self._of("id, kind, body, private", kind, prefix)]
+
+    def keys(self, kind: str, prefix: str = "") -> list[str]:
+        """The keys of what `each` gives, without reading it."""
+        return [key for (key,) in self._of("key", kind, prefix)]
+
+    def _of(self, columns: str, kind: str, prefix: str) -> Iterator[Any]:
         low = prefix.lower().rstrip("/")
-        query = "select id, kind, body, private from resources where kind = ?"
+        query = f"select {columns} from resources where kind = ?"  # noqa: S608 - our own names
         arguments: tuple[str, ...] = (kind.lower(),)
         if low:
-            query, arguments = (
-                query + " and key > ? and key < ?",
-                (*arguments, low + "/", low + "0"),
-            )
-        return [_record(row) for row in self._database.execute(query + " order by seq", arguments)]
+            query += " and key > ? and key < ?"
+            arguments = (*arguments, low + "/", low + "0")
+        return self._database.execute(query + " order by seq", arguments)
 
     def below(self, prefix: str) -> list[Record]:
         """Everything under an id, oldest first."""

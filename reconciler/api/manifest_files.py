@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
             path.stat()
             return [path]
         # A link to nothing counts too: leaving it out would look as if its documents were deleted.
-        files = sorted(
-            file for file in path.iterdir() if is_manifest_file(file) and not file.is_dir()
-        )
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if not _is_folder(entry)]
+        files = [file for name in sorted(names) if is_manifest_file(file := path / name)]
     except (OSError, ValueError) as error:
         problems.append(_unreadable(path, error))
         return []
@@ -56,6 +57,11 @@ def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
             Problem(path, 1, 1, "the folder holds no *.yaml or *.yml", "put the documents there")
         )
     return files
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """An entry knows by itself what it is; only a link must be followed."""
+    return Path(entry).is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
 
 
 def _unreadable(path: Path, error: Exception) -> Problem:

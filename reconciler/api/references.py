@@ -39,9 +39,11 @@ def reference_problems(declared: Sequence[Declared]) -> Iterator[Problem]:
     """Problems between documents."""
     yield from _duplicates(declared)
     environments = {one.name: one.document for one in declared if one.kind == "Environment"}
+    # Once for all services: a thousand of them share a few Environments.
+    types = {name: _profile_types(document) for name, document in environments.items()}
     for one in declared:
         if one.kind == "InferenceService":
-            yield from _environment(one, environments)
+            yield from _environment(one, environments, types)
 
 
 def _duplicates(declared: Sequence[Declared]) -> Iterator[Problem]:
@@ -58,7 +60,11 @@ def _duplicates(declared: Sequence[Declared]) -> Iterator[Problem]:
             )
 
 
-def _environment(one: Declared, environments: dict[str, AnyDocument | None]) -> Iterator[Problem]:
+def _environment(
+    one: Declared,
+    environments: Mapping[str, AnyDocument | None],
+    types: Mapping[str, Mapping[str, str]],
+) -> Iterator[Problem]:
     written = one.node.at(("spec", "environment"))
     name = written.scalar if written and isinstance(written.scalar, str) else IMPLICIT_ENVIRONMENT
     if name not in environments and name != IMPLICIT_ENVIRONMENT:
@@ -75,13 +81,12 @@ def _environment(one: Declared, environments: dict[str, AnyDocument | None]) -> 
     if isinstance(one.document, InferenceService) and (
         environment is not None or name not in environments
     ):
-        yield from _profile(one, one.document, environment)
+        yield from _profile(one, one.document, types.get(name) or _profile_types(None))
 
 
 def _profile(
-    one: Declared, service: InferenceService, environment: AnyDocument | None
+    one: Declared, service: InferenceService, types: Mapping[str, str]
 ) -> Iterator[Problem]:
-    types = _profile_types(environment)
     wanted = service.spec.workload_profile_name
     if wanted is None:
         yield from _size(one, service, _derived(service, types))

@@ -129,7 +129,9 @@ class ManifestFolder(Root):
         return " ".join(f"{file.name}={_content(file, stamps, self.contents)}" for file in files)
 
     def _files(self) -> list[Path]:
-        return sorted(file for file in self.path.iterdir() if is_manifest_file(file))
+        # By name: to compare a thousand paths takes longer than to look at the files.
+        names = sorted(os.listdir(self.path))  # noqa: PTH208 - paths are made of the sorted names
+        return [file for name in names if is_manifest_file(file := self.path / name)]
 
 
 @dataclass(frozen=True)

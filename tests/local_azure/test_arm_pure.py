@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.arm.ids import parse
 from infra.local_azure.arm.merge import merge
+from infra.local_azure.arm.reply import Items, page
 from infra.local_azure.files import names, signature
 from infra.local_azure.files.errors import FilesError
 from infra.local_azure.providers.app import app_fields, app_shape
@@ -212,3 +213,17 @@ def test_a_signature_holds_for_one_request_and_a_quarter_of_an_hour():
     ):
         with pytest.raises(FilesError, match="AuthenticationFailed"):
             signature.check(**wrong)
+
+
+def test_a_page_costs_what_it_shows():
+    """Of a thousand apps the items of one page are made, not those of all."""
+    made = []
+
+    def show(number):
+        made.append(number)
+        return {"name": number}
+
+    body = page(Items(range(1000), show), {"$skipToken": "300"}, "https://arm/apps", 100)
+    assert made == list(range(300, 400))
+    assert body["value"][0] == {"name": 300}
+    assert body["nextLink"].endswith("%24skipToken=400")
