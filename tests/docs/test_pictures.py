@@ -3,10 +3,14 @@ the numbers that the text beside it explains.
 """
 
 import re
+import struct
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from tests.browser import PROGRAM
+from tests.docs.page_picture import draw
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -50,3 +54,24 @@ def test_the_steps_of_the_page_are_the_numbers_of_the_picture():
     page = (DOCS / "how-it-works.md").read_text()
     steps = re.findall(r"^(\d+)\. \*\*", page, re.MULTILINE)
     assert sorted(numbers, key=int) == steps
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
+async def test_the_picture_of_the_page_is_of_the_present_page(tmp_path):
+    """Drawn again it is as wide and, but for the fonts of a machine, as high: no part is missing."""
+    (wide, high), (wide_now, high_now) = (
+        _size(DOCS / "page.png"),
+        await _drawn(tmp_path / "now.png"),
+    )
+    assert wide == wide_now
+    assert abs(high - high_now) < 0.1 * high, "python -m tests.docs.page_picture makes it anew"
+
+
+async def _drawn(file):
+    await draw(file)
+    return _size(file)
+
+
+def _size(file):
+    """Width and height, which stand at the same place in each PNG."""
+    return struct.unpack(">II", file.read_bytes()[16:24])
