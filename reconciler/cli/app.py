@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -57,6 +57,9 @@ from reconciler.cli.named_documents import finding_state
 from reconciler.cli.output.envelope import print_error, wants_json
 from reconciler.cli.output.layout import say
 from reconciler.cli.output.terminal import guarded
+
+if TYPE_CHECKING:
+    from reconciler.engine.errors import ReconcileError
 
 SENTENCE = 200  # characters; the first sentence about a command is shorter, and never cut
 
@@ -237,7 +240,7 @@ def _known(error: Exception, end: _End) -> int:
         return end.fail(str(error), Exit.INVALID)
     if isinstance(error, ReconcileError):
         code = Exit.HUMAN if isinstance(error, WaitingForHuman) else Exit.FAILED
-        return end.fail(f"{error.reason}: {error.message}", code, str(error.reason))
+        return end.fail(_with_remedy(error), code, str(error.reason))
     if isinstance(error, OSError) and error.filename is not None:
         return end.fail(f"{error.filename}: {words(error)}", Exit.FAILED)
     from reconciler.logs import keep_traceback
@@ -248,3 +251,11 @@ def _known(error: Exception, end: _End) -> int:
         f" {where}"
     )
     return end.fail(said, Exit.FAILED)
+
+
+def _with_remedy(error: ReconcileError) -> str:
+    """What Azure or the network refused, and what to do, unless the message says it already."""
+    from reconciler.web.axes import remedy_of
+
+    text, remedy = f"{error.reason}: {error.message}", remedy_of(error.reason)
+    return text if not remedy or remedy in text else f"{text}\nwhat to do: {remedy}"

@@ -393,7 +393,7 @@ def _busy(state: str, before: AppOutputs | None, origin: Origin) -> Observation[
         exists=True,
         busy=True,
         reason=Reason.OPERATION_IN_PROGRESS,
-        message=f"Azure reports {state}",
+        message=f"an operation runs on it ({state}), and it is compared when that has ended",
         poll_after=0.5,
         outputs=before,
         origin=origin,

@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 
-from reconciler.cli.app import run
+from reconciler.api.reasons import Reason
+from reconciler.cli.app import _with_remedy, run
+from reconciler.engine.errors import TransportFailed, WaitingForHuman
 
 DOCUMENT = "apiVersion: moorage.dev/v1alpha1\nkind: Environment\nmetadata: {name: dev}\nspec: {}\n"
 PLACES = {
@@ -64,3 +66,13 @@ def test_a_bad_path_is_told_in_words(command, place, tmp_path, monkeypatch, capf
     lines = Counter(line.strip() for line in said.splitlines() if line.strip())
     assert [line for line, count in lines.items() if count > 1] == []
     assert not (tmp_path / ".moorage").exists()
+
+
+def test_what_azure_refused_ends_with_what_to_do():
+    """Once: some messages say it already."""
+    lost = TransportFailed(Reason.AZURE_UNREACHABLE, "Connection reset by peer")
+    assert _with_remedy(lost) == (
+        f"AzureUnreachable: Connection reset by peer\nwhat to do: {Reason.AZURE_UNREACHABLE.remedy}"
+    )
+    told = WaitingForHuman(Reason.SIGN_IN_FAILED, Reason.SIGN_IN_FAILED.remedy)
+    assert "what to do" not in _with_remedy(told)
