@@ -4,6 +4,7 @@ does not answer one, that is a result of its own and stops no other.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ def _sign_in(arm: Arm) -> tuple[str, str]:
         )
     tenant = f" --tenant {settings.tenant_id}" if settings.tenant_id else ""
     if settings.credential == "azure-cli":
-        return "sign in", f"az login{tenant}"
+        do = "sign in" if shutil.which("az") else "install the Azure CLI, and sign in"
+        return do, f"az login{tenant}"
     if settings.credential == "service-principal":
         return (
             "check the secret and its end, and make a new one if need be; `moorage doctor` reads"
