@@ -4,7 +4,8 @@ environment, registered shares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.api.documents import Environment
@@ -113,6 +114,35 @@ def expand(
         ),
         *(storage(environment, names, generation, mode) for mode in MODES),
     ]
+
+
+def told_once(desired: Sequence[Desired]) -> list[Desired]:
+    """A resource that several Environments of one owner name, such as their resource group, is
+    asked for in the words of the first of them by name. Otherwise each would put its tags in place
+    of the other's, for ever.
+    """
+    first: dict[tuple[str, ...], ResourceSpec] = {}
+    for item in sorted(desired, key=lambda each: each.key.name):
+        if spec := _shared(item):
+            first.setdefault(_place(item.key.kind, spec), spec)
+    return [
+        replace(item, spec=replace(spec, body=words.body, asked=words.asked))
+        if (spec := _shared(item)) and (words := first[_place(item.key.kind, spec)])
+        else item
+        for item in desired
+    ]
+
+
+def _shared(item: Desired) -> ResourceSpec | None:
+    """What is asked of a resource that more than one Environment may name."""
+    kinds = (Kind.RESOURCE_GROUP, Kind.WORKSPACE, Kind.STORAGE_ACCOUNT)
+    return item.spec if item.key.kind in kinds and isinstance(item.spec, ResourceSpec) else None
+
+
+def _place(kind: str, spec: ResourceSpec) -> tuple[str, ...]:
+    """Which resource of which owner it is; Azure takes names in any case."""
+    owner = str(spec.body["tags"][OWNER])
+    return kind, spec.resource_group.casefold(), spec.name.casefold(), owner
 
 
 class _Part:

@@ -210,9 +210,13 @@ class ArmResource(Generic[Spec, Next]):
         return self.ownership.owns(found)
 
     def may_delete(self, found: Mapping[str, Any], environment: str) -> bool:
-        """Whether this set made it; a set may write to more than it may delete."""
-        by_another = self.ownership.made_by_another(self.owner_of(found))
-        return self.is_ours(found, environment) and not by_another
+        """Whether this set made it; a set may write to more than it may delete. What another
+        Environment names too has that one's tag.
+        """
+        owner = self.owner_of(found)
+        by_another = self.ownership.made_by_another(owner)
+        alone = tags.tag(owner, tags.ENVIRONMENT) in (None, environment)
+        return self.is_ours(found, environment) and not by_another and alone
 
     def owner_of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
         """The resource that carries the owner's tag: this one, unless it can have no tags."""
