@@ -49,7 +49,7 @@ from reconciler.kinds.service import (
 from reconciler.kinds.service.aim import Aim, aim_at, ordered
 from reconciler.kinds.service.app_write import AppWrite
 from reconciler.kinds.service.course import Course, StepReached, noted
-from reconciler.kinds.service.endpoint import reach
+from reconciler.kinds.service.endpoint import Endpoints
 from reconciler.kinds.service.hold import BY_PERSON, Hold
 from reconciler.kinds.service.quota import resolve_strategy
 from reconciler.kinds.service.replicas import Seen
@@ -68,7 +68,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
         self.looks, self.trials = connections.looks, connections.trials
-        self.causes = connections.causes
+        self.causes, self.endpoints = connections.causes, Endpoints(self.arm)
         self.secrets = app_secrets.AppSecrets(self.arm, connections.secrets)
 
     async def observe(
@@ -117,7 +117,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         write = app_write.decide(
             aim.spec, found, origin, seen, step, differences, head.api_keys, secrets, template
         )
-        reached = await self._reached(aim.spec, found, seen)
+        # Only while something is expected to answer there.
+        endpoint = self.outputs(found).endpoint if seen.serves else None
+        reached = await self.endpoints.ask(aim.spec, endpoint, writes=bool(write.changes))
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
         # Last, because it reads logs, which only a service that does not serve needs.
@@ -229,13 +231,6 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             secrets=app_secrets.names(spec, found, before),
             adopted=origin is not Origin.OURS,
         )
-
-    async def _reached(
-        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
-    ) -> tuple[Mark, ...]:
-        """Ask the endpoint, but only while something is expected to answer there."""
-        mark = await reach(self.arm, spec, self.outputs(found).endpoint) if seen.serves else None
-        return (mark,) if mark else ()
 
     async def create(self, desired: Desired[ContainerAppSpec], facts: Facts) -> Wrote:
         spec = desired.spec

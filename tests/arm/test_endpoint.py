@@ -8,8 +8,9 @@ import pytest
 
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec, RolloutStep
+from reconciler.engine.urgency import urgency
 from reconciler.kinds.service.api_keys import PREFIX
-from reconciler.kinds.service.endpoint import reach
+from reconciler.kinds.service.endpoint import Endpoints, reach
 from reconciler.kinds.service.evaluation import REFUSED, Evaluations
 from reconciler.kinds.service.replicas import Seen
 from reconciler.kinds.service.rollout import Verdict
@@ -40,6 +41,26 @@ async def test_only_the_apps_own_answer_counts(arm, scripted, status, body, reas
     scripted.on("GET", "/", status, body)
     mark = await reach(arm, SPEC, scripted.url)
     assert (mark.reason, mark.status) == (reason, str(reason == "Reachable"))
+
+
+async def test_a_save_does_not_wait_for_the_endpoint(arm, scripted):
+    """Right before a write that a person waits for, the last answer counts. Every other look asks,
+    one that finds a difference which nobody may write too.
+    """
+    scripted.on("GET", "/", 200, "hello")
+    endpoints = Endpoints(arm)
+
+    async def asked(*, writes, waited_for):
+        before = len(scripted.asked)
+        with urgency(waited_for=waited_for):
+            (mark,) = await endpoints.ask(SPEC, scripted.url, writes=writes)
+        assert mark.reason == "Reachable"
+        return len(scripted.asked) - before
+
+    assert await asked(writes=True, waited_for=True) == 1  # nothing is known yet
+    assert await asked(writes=True, waited_for=True) == 0
+    assert await asked(writes=False, waited_for=True) == 1
+    assert await asked(writes=True, waited_for=False) == 1
 
 
 class Hand:

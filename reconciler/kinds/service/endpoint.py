@@ -13,6 +13,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
+from reconciler.engine.urgency import is_waited_for
 from reconciler.kinds.service.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
@@ -21,6 +22,30 @@ ONCE = {
 }  # kept open, the connections to a hundred services would hold 33 MB for nothing
 REFUSED = "answers 403 from the ingress: ingress.ipSecurityRestrictions leave the daemon out"
 LONGEST = 65536  # bytes of an answer that are read
+
+
+class Endpoints:
+    """Asks the endpoints of services, and knows the last answer of each."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self._last: dict[str, Mark] = {}
+
+    async def ask(
+        self, spec: ContainerAppSpec, endpoint: str | None, *, writes: bool
+    ) -> tuple[Mark, ...]:
+        """The mark of the service, if it has one. Where this pass `writes` what a person has just
+        saved, the last answer counts: one that does not answer would hold the write up for 15 s,
+        and the look after the write asks again.
+        """
+        known = self._last.get(spec.service)
+        if known is None or endpoint is None or not (writes and is_waited_for()):
+            known = await reach(self._arm, spec, endpoint)
+        if known is None:
+            self._last.pop(spec.service, None)
+            return ()
+        self._last[spec.service] = known
+        return (known,)
 
 
 async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark | None:
