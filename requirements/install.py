@@ -12,12 +12,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from environments import ROOT, VENV, Environment, installed
 from pins import LOCKS, hashed, read_lock, size_text
-from steps import UV, Command, InstallError, run, say
+from steps import UV, Command, InstallError, of_pip, run, say
 
 # measured: what is unpacked takes this many times its download, for small and for large packages
 # alike
@@ -40,7 +40,7 @@ def main() -> int:
         if not stale:
             return 0
         announce(stale, variant)
-        install(stale, variant)
+        install(stale)
     except InstallError as error:
         print(f"make install: {error}", file=sys.stderr)
         return 1
@@ -110,9 +110,8 @@ def announce(stale: Sequence[Environment], variant: str) -> None:
         )
 
 
-def install(stale: Sequence[Environment], variant: str) -> None:
+def install(stale: Sequence[Environment]) -> None:
     prepare_product_folder()
-    torch = torch_source(variant)
     for environment in stale:
         title = str(environment.folder.relative_to(ROOT))
         if not environment.product:
@@ -122,14 +121,13 @@ def install(stale: Sequence[Environment], variant: str) -> None:
                 [VENV / "bin" / "python", "-m", "venv", "--without-pip", environment.folder],
             )
         if any(name != "tools" for name in environment.locks):
-            install_locks(environment, title, torch)
+            install_locks(environment, title)
         if environment.product:
             install_product(environment, title)
         environment.stamp.write_text(environment.digest() + "\n", encoding="utf-8")
-    shutil.rmtree(VENV / "wheels", ignore_errors=True)
 
 
-def install_locks(environment: Environment, title: str, torch: Callable[[], Command]) -> None:
+def install_locks(environment: Environment, title: str) -> None:
     locks = [LOCKS / f"{name}.txt" for name in environment.locks if name != "tools"]
     size = sum(
         size
@@ -139,9 +137,7 @@ def install_locks(environment: Environment, title: str, torch: Callable[[], Comm
     )
     into: Command = [UV, "pip", "install", "--python", environment.python]
     if not environment.has_torch():
-        cpu = "train" if environment.product else "vllm-cpu"
-        constraint = LOCKS / f"{'vllm-gpu' if environment.variant == 'gpu' else cpu}.txt"
-        run(f"{title}: torch", [*into, *torch(), "-c", constraint])
+        install_torch(environment, title, into)
     run(
         f"{title}: {' and '.join(lock.stem for lock in locks)} ({size_text(size)})",
         [*into, "--no-deps", *checked(*(lock.stem for lock in locks))],
@@ -152,6 +148,26 @@ def install_locks(environment: Environment, title: str, torch: Callable[[], Comm
         # module, which compileall complains of; so it need not succeed.
         compile_all: Command = [environment.python, "-m", "compileall", "-q", "-j", "0"]
         run(f"{title}: bytecode", [*compile_all, environment.folder / "lib"], must=False)
+
+
+def install_torch(environment: Environment, title: str, into: Command) -> None:
+    """Only pip reads pip's configuration, where a machine may name its CPU wheels; so uv is told of
+    those places, and takes its own idea of the CPU build where they have none. It unpacks a wheel
+    once for all checkouts, as long as the wheel stays in one place.
+    """
+    pin = next(pin for pin in read_lock("train") if pin.startswith("torch=="))
+    if environment.variant == "gpu":
+        # With what it depends on: its CUDA parts.
+        run(f"{title}: torch", [*into, pin, "-c", LOCKS / "vllm-gpu.txt"])
+        return
+    places: Command = []
+    for setting in ("find-links", "extra-index-url"):
+        places += [part for value in of_pip(setting) for part in (f"--{setting}", value)]
+    step = f"{title}: torch's CPU build ({size_text(read_lock('train')[pin])})"
+    # What it depends on comes by the locks, with hashes.
+    into = [*into, "--no-deps"]
+    if not run(step, [*into, f"{pin}+cpu", *places], must=False):
+        run(step, [*into, pin, "--torch-backend", "cpu"])
 
 
 def checked(*locks: str) -> Command:
@@ -198,39 +214,6 @@ def prepare_product_folder() -> None:
             f".venv: uv ({size_text(sum(read_lock('tools').values()))})",
             [VENV / "bin" / "pip", "install", "-q", *checked("tools")],
         )
-
-
-def torch_source(variant: str) -> Callable[[], Command]:
-    """What uv is told to install as torch. Only pip reads pip's configuration, where a machine
-    names its CPU wheels; so pip is asked first, once for all environments, and uv's own idea of the
-    CPU build is the way where pip knows of none.
-    """
-    pin = next(pin for pin in read_lock("train") if pin.startswith("torch=="))
-    chosen: Command = []
-
-    def choose() -> Command:
-        if chosen:
-            return chosen
-        if variant == "gpu":
-            chosen.append(pin)
-            return chosen
-        pip: Command = [
-            VENV / "bin" / "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "-d",
-            VENV / "wheels",
-            f"{pin}+cpu",
-        ]
-        size = size_text(read_lock("train")[pin])
-        if run(f"torch's CPU build ({size})", pip, must=False):
-            chosen.extend((VENV / "wheels").glob("torch-*.whl"))
-        else:
-            chosen.extend((pin, "--torch-backend", "cpu"))
-        return chosen
-
-    return choose
 
 
 if __name__ == "__main__":

@@ -71,22 +71,23 @@ def uv_index() -> dict[str, str]:
     """Help uv, which does not read pip's configuration: a machine that names its package index
     there means it for both.
     """
-    if (
-        "UV_DEFAULT_INDEX" in os.environ
-        or "UV_INDEX_URL" in os.environ
-        or not (VENV / "bin" / "pip").exists()
-    ):
+    if "UV_DEFAULT_INDEX" in os.environ or "UV_INDEX_URL" in os.environ:
         return {}
-    if "index" not in _FOUND:
-        listed = subprocess.run(
-            [VENV / "bin" / "pip", "config", "list"], capture_output=True, text=True, check=False
-        ).stdout
-        match = re.search(r"^(?:global|install|:env:)\.index-url='(.+)'$", listed, re.MULTILINE)
-        _FOUND["index"] = {"UV_DEFAULT_INDEX": match[1]} if match else {}
-    return _FOUND["index"]
+    return {"UV_DEFAULT_INDEX": found[-1]} if (found := of_pip("index-url")) else {}
 
 
-_FOUND: dict[str, dict[str, str]] = {}
+def of_pip(setting: str) -> list[str]:
+    """The values that pip's configuration of this machine has for a setting."""
+    if not (VENV / "bin" / "pip").exists():
+        return []
+    if not _LISTED:
+        command = [VENV / "bin" / "pip", "config", "list"]
+        _LISTED.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    lines = re.findall(rf"^(?:global|install|:env:)\.{setting}='(.+)'$", _LISTED[0], re.MULTILINE)
+    return list(dict.fromkeys(value for line in lines for value in re.split(r"\s+|\\n", line)))
+
+
+_LISTED: list[str] = []  # what pip said, once
 
 
 def say(text: str) -> None:
