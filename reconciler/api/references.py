@@ -16,10 +16,14 @@ from reconciler.api.yaml_node import Node
 
 IMPLICIT_ENVIRONMENT = "default"
 _CONSUMPTION: str = "Consumption"
-_SERVERLESS_LIMITS = {
+# Cores and GiB of the largest replica, by the type of the profile: all of a node's.
+_LIMITS = {
     "consumption-gpu-nc24-a100": (24.0, 220.0),
     "consumption-gpu-nc8as-t4": (8.0, 56.0),
-}  # cores, GiB
+    **{f"d{size}": (float(size), 4.0 * size) for size in (4, 8, 16, 32)},
+    **{f"e{size}": (float(size), 8.0 * size) for size in (4, 8, 16, 32)},
+    **{f"nc{24 * gpus}-a100": (24.0 * gpus, 220.0 * gpus) for gpus in (1, 2, 4)},
+}
 
 
 class Declared(NamedTuple):
@@ -140,7 +144,7 @@ def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Pr
                 "take cores in steps of 0.25 up to 4, and twice as many Gi",
             )
         return
-    cores, gib = _SERVERLESS_LIMITS.get(profile.lower(), (float("inf"), float("inf")))
+    cores, gib = _LIMITS.get(profile.lower(), (float("inf"), float("inf")))
     if resources.cpu and resources.cpu > cores:
         yield one.problem(
             ("spec", "resources", "cpu"),

@@ -234,3 +234,42 @@ def test_pairs_of_cpu_and_memory_are_those_of_consumption(tmp_path, resources, r
         return
     with pytest.raises(ManifestError, match=f"no replica of {refused}"):
         load([tmp_path / "m.yaml"])
+
+
+DEDICATED = """\
+apiVersion: moorage.dev/v1alpha1
+kind: Environment
+metadata: {{name: default}}
+spec:
+  workloadProfiles: [{{name: own, workloadProfileType: {profile}, minimumCount: 1, maximumCount: 2}}]
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "cores", "gib"),
+    [
+        ("D4", 4, 16),
+        ("D32", 32, 128),
+        ("e8", 8, 64),
+        ("NC24-A100", 24, 220),
+        ("NC48-A100", 48, 440),
+    ],
+)
+def test_a_replica_is_no_larger_than_a_node_of_its_dedicated_profile(tmp_path, profile, cores, gib):
+    """Cores and memory need not go together there, and Azure refuses more than a node has."""
+    (tmp_path / "code").mkdir()
+
+    def said(cpu, memory):
+        resources = f"{{cpu: {cpu}, memory: {memory}Gi}}\n  workloadProfileName: own"
+        text = DEDICATED.format(profile=profile) + CODE.format(resources=resources)
+        (tmp_path / "m.yaml").write_text(text)
+        try:
+            load([tmp_path / "m.yaml"])
+        except ManifestError as error:
+            return str(error)
+        return ""
+
+    assert said(cores, gib) == said(1, gib) == ""
+    assert f"{profile} has {cores} cores" in said(cores + 1, gib)
+    assert f"{profile} has {gib}Gi of memory" in said(cores, gib + 1)
