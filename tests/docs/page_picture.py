@@ -46,6 +46,7 @@ async def draw(place: Path) -> None:
             mobile=False,
         )
         await tab.sees("Timeline")
+        await tab.until("document.readyState === 'complete'")  # before, it has no style
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": 16 + await tab.run(END), "scale": 1}
         shot = await tab.call(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
