@@ -30,6 +30,7 @@ class State(NamedTuple):
 
 
 Look = Callable[[], Awaitable[State]]
+Predicted = Callable[[], int | None]  # seconds that a start takes, where somebody knows them
 WORDS = {
     StateKind.READY: "ready",
     StateKind.ASLEEP: (
@@ -40,7 +41,16 @@ WORDS = {
 }
 
 
-async def look(arm: Arm, group: str, name: str) -> State:
+def words(kind: StateKind, predicted: int | None) -> str:
+    """What is said of a state, with the seconds that a start takes."""
+    if predicted is None:
+        return WORDS[kind]
+    if kind is StateKind.ASLEEP:
+        return WORDS[kind].replace("takes a minute or more", f"takes about {predicted} s")
+    return f"{WORDS[kind].removesuffix('.')}. A start takes about {predicted} s."
+
+
+async def look(arm: Arm, group: str, name: str, predicted: Predicted = lambda: None) -> State:
     """Read the container app, its revisions and their replicas from Azure."""
     try:
         app = await arm.inventory.find(
@@ -68,12 +78,12 @@ async def look(arm: Arm, group: str, name: str) -> State:
     if trouble := _trouble(revisions):
         return State(StateKind.DOWN, trouble)
     if replicas:
-        return State(StateKind.STARTING, WORDS[StateKind.STARTING])
+        return State(StateKind.STARTING, words(StateKind.STARTING, predicted()))
     if any(
         not (((each["properties"].get("template") or {}).get("scale") or {}).get("minReplicas"))
         for each in revisions
     ):
-        return State(StateKind.ASLEEP, WORDS[StateKind.ASLEEP])
+        return State(StateKind.ASLEEP, words(StateKind.ASLEEP, predicted()))
     return State(
         StateKind.DOWN,
         (

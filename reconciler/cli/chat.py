@@ -5,9 +5,11 @@ its adapters.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -90,6 +92,22 @@ def _canaries(settings: Settings, service: str) -> frozenset[str]:
     )
 
 
+def _predicted(settings: Settings, service: str) -> int | None:
+    """Seconds that a start takes: as predicted of the present one, else as the newest took."""
+    from reconciler.engine.store import Store
+    from reconciler.web.service_view import app_of
+
+    path = settings.daemon_dir / "state.db"
+    store = Store.read(path, settings.target_key) if path.exists() else None
+    if store is None:
+        return None
+    app = app_of({record.key: record for record in store.objects()}, service)
+    store.close()
+    running = (each.startup.predicted_seconds for each in app.replicas if each.startup)
+    took = (math.ceil(each.start.seconds) for each in app.starts[-1:])
+    return next(chain(running, took), None)
+
+
 def _gateway(documents: Sequence[Mapping[str, Any]], service: str) -> str:
     """The address of the gateway in front of the service; empty where there is none."""
     gateways = [each["gateway"] for each in documents if each.get("gateway")]
@@ -136,7 +154,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             service,
             settings.target_title,
             Endpoint(arm.outside, url, key, gateway=through),
-            lambda: look(arm, group, str(app["name"])),
+            lambda: look(arm, group, str(app["name"]), lambda: _predicted(settings, service)),
             lambda: _canaries(settings, service),
         )
         host, port = listening.getsockname()[:2]

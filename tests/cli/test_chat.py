@@ -2,8 +2,11 @@
 
 import pytest
 
-from reconciler.cli.chat import _gateway, _place
+from reconciler.chat.state import WORDS, StateKind, words
+from reconciler.cli.chat import _gateway, _place, _predicted
 from reconciler.cli.exits import CommandError
+from reconciler.settings import Settings
+from tests.web.worlds import World
 
 DOCUMENTS = [
     {"kind": "Environment", "name": "other"},
@@ -37,3 +40,24 @@ def test_a_service_without_an_endpoint_is_refused():
     for app in (_app(), {"properties": {"configuration": {"ingress": None}}}, {"properties": {}}):
         with pytest.raises(CommandError, match="has no endpoint"):
             _place("phi", app, "https://gw-dev.example.com")
+
+
+def test_the_page_knows_how_long_a_start_takes(tmp_path):
+    """From what the daemon saw; without a daemon nobody guesses."""
+    settings = Settings(
+        "azure", "00000000-0000-0000-0000-000000000000", "azure-cli", state_dir=tmp_path
+    )
+    assert _predicted(settings, "phi") is None
+    settings.daemon_dir.mkdir(parents=True)
+    world = World(settings.daemon_dir / "state.db", settings.target_key)
+    world.service("phi", "starts")
+    world.store.close()
+    assert _predicted(settings, "phi") == 300
+    assert _predicted(settings, "other") is None
+
+
+def test_who_wakes_it_reads_how_long_it_takes():
+    """Asleep and starting; where nobody knows, no number is said."""
+    assert "takes about 140 s and is billed" in words(StateKind.ASLEEP, 140)
+    assert words(StateKind.STARTING, 140).endswith("loads the model. A start takes about 140 s.")
+    assert words(StateKind.STARTING, None) == WORDS[StateKind.STARTING]

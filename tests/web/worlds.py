@@ -54,8 +54,8 @@ def ago(**span: float) -> str:
 class World:
     """A store with what a daemon would have written; `put` adds a document in one of its states."""
 
-    def __init__(self, path: Path | str = ":memory:") -> None:
-        self.store = Store.open(path, "local")
+    def __init__(self, path: Path | str = ":memory:", target: str = "local") -> None:
+        self.store = Store.open(path, target)
         self.leading = True
         self.prices: dict[str, ReplicaPrice] = {}
         self.store.put("boot", BOOT)
