@@ -4,6 +4,7 @@ that --help is instant.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -13,4 +14,7 @@ def main() -> None:
     """
     from reconciler.cli.app import run
 
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever started it has closed the stream (`<&-`)
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     sys.exit(run(sys.argv[1:]))

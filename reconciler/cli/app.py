@@ -4,6 +4,7 @@ with exit code 2 and without a traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ from reconciler.cli.output.terminal import guarded
 if TYPE_CHECKING:
     from reconciler.engine.errors import ReconcileError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of an output or a disk
 SENTENCE = 200  # characters; the first sentence about a command is shorter, and never cut
 
 
@@ -184,6 +186,7 @@ def _run(arguments: Sequence[str]) -> int:
     end = _End(arguments)
     try:
         code = app(list(arguments), prog_name="moorage", standalone_mode=False)
+        sys.stdout.flush()  # what cannot be written is known here, and not after the end
         return code if isinstance(code, int) else Exit.DONE
     except CommandError as error:
         return end.fail(str(error), error.code)
@@ -220,7 +223,11 @@ class _End:
     ) -> int:
         if self.as_json:
             subject = subject_of_line(typer.main.get_command(app), self.arguments)
-            print_error(message, code, reason, problems, subject)
+            try:
+                print_error(message, code, reason, problems, subject)
+                sys.stdout.flush()
+            except OSError:
+                _leave_full_output()
         say(message, aside=True)
         return code
 
@@ -243,6 +250,12 @@ def _known(error: Exception, end: _End) -> int:
         return end.fail(_with_remedy(error), code, str(error.reason))
     if isinstance(error, OSError) and error.filename is not None:
         return end.fail(f"{error.filename}: {words(error)}", Exit.FAILED)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _leave_full_output()
+        return end.fail(f"No more can be written: {words(error)}.", Exit.FAILED)
     from reconciler.logs import keep_traceback
 
     where = keep_traceback(error)
@@ -259,3 +272,8 @@ def _with_remedy(error: ReconcileError) -> str:
 
     text, remedy = f"{error.reason}: {error.message}", remedy_of(error.reason)
     return text if not remedy or remedy in text else f"{text}\nwhat to do: {remedy}"
+
+
+def _leave_full_output() -> None:
+    """Print no more to a standard output that takes nothing, as Python would at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

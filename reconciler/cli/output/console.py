@@ -31,6 +31,10 @@ class Console(rich.console.Console):
             for segment in buffer
         )
 
+    def on_broken_pipe(self) -> None:
+        """`app.run` knows what to do when the reader has gone; Rich would end with exit code 1."""
+        raise BrokenPipeError
+
     @property
     def file(self) -> IO[str]:
         """The stream itself. Rich's `Live` puts a stream of its own before the one that cleans, and
