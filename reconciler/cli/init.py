@@ -114,8 +114,7 @@ def _model(asked: str, found: FoundHere, root: Path) -> str:
     from reconciler.cli.starter import model_for
 
     if asked:
-        here = "://" not in asked and not asked.startswith((".", "/"))
-        return f"./{asked}" if here else asked
+        return _source(asked)
     candidates = model_for(found, root)
     if len(candidates) == 1:
         return candidates[0]
@@ -148,9 +147,21 @@ def _adapters(asked: Sequence[str], found: FoundHere) -> list[tuple[str, str]]:
         head, separator, tail = each.partition("=")
         source = tail if separator else head
         name = head if separator else adapter_name(source, [taken for taken, _ in chosen])
-        here = "://" not in source and not source.startswith((".", "/"))
-        chosen.append((name, f"./{source}" if here else source))
+        chosen.append((name, _source(source)))
     return chosen
+
+
+def _source(text: str) -> str:
+    """A source as a document has it. What is typed at a question has met no shell, so `~` and
+    variables are filled in here.
+    """
+    from reconciler.cli.place import expanded
+
+    if "://" in text:
+        return text
+    path = expanded(Path(text))
+    near = text.startswith(".") or path.is_absolute()
+    return str(path) if text.startswith(("~", "$")) else text if near else f"./{text}"
 
 
 def _check(text: str, root: Path) -> None:

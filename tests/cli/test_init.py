@@ -97,6 +97,14 @@ def test_a_wrong_answer_is_refused_before_anything_is_written(folder, capsys, op
     assert not [path for path in folder.iterdir() if path.suffix == ".yaml"]
 
 
+@pytest.mark.parametrize("typed", ["~/My Phi/models/tiny", "$HOME/My Phi/models/tiny"])
+def test_the_home_folder_is_understood_at_a_question(folder, monkeypatch, typed):
+    """No shell has seen what is typed there."""
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert run(["init", "--model", typed]) == 0
+    assert spec_of(folder).spec.model.source == str(folder / "models" / "tiny")
+
+
 def test_the_base_of_an_adapter_becomes_the_model(tmp_path, monkeypatch, capsys):
     """An adapter alone names a repository of Hugging Face; a note says that main moves."""
     base = make_model(tmp_path / "elsewhere")
