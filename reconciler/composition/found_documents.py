@@ -27,6 +27,8 @@ _HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
 _KEY = "api-key-"  # how the secret of an API key begins
 _READ_FROM = "moorageReadFrom"  # the revision whose template stands in the body
 _CONFIGURED = ("properties", "configuration")
+# Settings of an ingress that somebody else may have made.
+_STAYS = ("customDomains", "ipSecurityRestrictions", "additionalPortMappings")
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,11 @@ def service_of(
         if value not in ([], {}) and steps[1] != "resources":
             document = with_value(document, steps, value)
     _size(document, app, profiles, of)
-    comments = (*_followed(document, app, catalogue, of), *_secrets(document, app))
+    comments = (
+        *_followed(document, app, catalogue, of),
+        *_secrets(document, app),
+        *_beside(app),
+    )
     return FoundDocument(document, comments)
 
 
@@ -273,12 +279,16 @@ def _followed(document: Any, app: Body, catalogue: Catalogue | None, of: str) ->
 
 def _secrets(document: Any, app: Body) -> Iterator[str]:
     """Set the secrets, each with its place in a Key Vault or with a variable that a person must
-    fill, and yield comments.
+    fill, and yield comments. Those of an adopted app that nothing reads were there before.
     """
     said = []
+    read = set(_references(app["properties"])) if tags.is_adopted(app) else None
     for each in entries(at(app, *_CONFIGURED, "secrets")):
         name = str(each["name"])
         if name.startswith(RESERVED):
+            continue
+        if read is not None and name not in read:
+            yield f"the secret {name} stays in the container app; the service does not read it"
             continue
         if each.get("keyVaultUrl"):
             fields = ("name", "keyVaultUrl", "identity")
@@ -289,6 +299,29 @@ def _secrets(document: Any, app: Body) -> Iterator[str]:
         yield f"the value of the secret {name} is not read: give it to the daemon as {variable}"
     if said:
         document["spec"]["secrets"] = said
+
+
+def _references(value: Any) -> Iterator[str]:
+    """The names of the secrets that something reads."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in ("secretRef", "passwordSecretRef"):
+                yield str(inner)
+            else:
+                yield from _references(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _references(inner)
+
+
+def _beside(app: Body) -> Iterator[str]:
+    """Say which settings no document has; a run leaves them alone."""
+    ingress = at(app, *_CONFIGURED, "ingress")
+    there = [name for name in _STAYS if at(ingress, name)]
+    if at(app, *_CONFIGURED, "dapr", "enabled"):
+        there.append("dapr")
+    if there:
+        yield f"no field of a document says {', '.join(there)}: Moorage leaves these as they are"
 
 
 def text_of(written: FoundDocument) -> str:

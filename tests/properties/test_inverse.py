@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from reconciler.api import tags
 from reconciler.api.digest import File, Tree
 from reconciler.api.kinds import Kind
 from reconciler.api.manifest import ManifestError, parse
@@ -288,3 +289,35 @@ def test_secrets_are_named_and_their_values_are_not() -> None:
         {"name": "plain.one", "valueFrom": {"env": "SECRET_PLAIN_ONE"}},
     ]
     parse(FILE, "---\n".join(map(written_as, (place, made))).encode())
+
+
+def test_what_no_document_says_is_told_and_stays() -> None:
+    """Of an adopted app the secrets that nothing reads, and the domains, rules and Dapr of any."""
+    vault = "https://kv.vault.azure.net/secrets/x"
+    service = {
+        "code": "share://code/web",
+        "command": ["a"],
+        "targetPort": 80,
+        "identity": {"type": "SystemAssigned"},
+        "secrets": [{"name": "read", "keyVaultUrl": vault, "identity": "system"}],
+        "env": [{"name": "TOKEN", "valueFrom": {"secretRef": "read"}}],
+    }
+    place = FoundDocument(documents({"location": "westus3"}, service)[0])
+    composed = compose(parse(FILE, text_of(documents({}, service)).encode()), WORLD)
+    (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
+    body = {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
+    configuration = body["properties"]["configuration"]
+    configuration["secrets"] = [{"name": "read"}, {"name": "theirs"}]
+    plain = service_of(body, place)
+    assert isinstance(plain, FoundDocument)
+    assert [each["name"] for each in plain.document["spec"]["secrets"]] == ["read", "theirs"]
+    assert not any("no field" in each for each in plain.comments)
+    body["tags"] = {**body["tags"], tags.ADOPTED: "true"}
+    configuration["dapr"] = {"enabled": True, "appId": "a"}
+    configuration["ingress"]["customDomains"] = [{"name": "chat.example.com"}]
+    adopted = service_of(body, place)
+    assert isinstance(adopted, FoundDocument)
+    assert [each["name"] for each in adopted.document["spec"]["secrets"]] == ["read"]
+    said = "\n".join(adopted.comments)
+    assert "the secret theirs stays in the container app" in said
+    assert "no field of a document says customDomains, dapr" in said
