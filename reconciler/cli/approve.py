@@ -208,7 +208,7 @@ def _approve_plan(
 def _same_set(path: Path, kept: plan_file.PlanFile, subject: Subject) -> None:
     """Two sets may ask for the same, and an approval belongs to one of them."""
     here = subject.documents.identity.id if subject.documents else None
-    if here != kept.owner:
+    if here not in (None, kept.owner):  # None: nothing of these documents has run yet
         raise CommandError(
             f"{path} is a plan of the set {kept.owner}, and these documents are the set {here}."
             " Nothing is approved; plan again.",

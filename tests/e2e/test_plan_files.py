@@ -32,6 +32,9 @@ def test_a_kept_plan_is_refused_when_something_else_would_be_done(stage, tmp_pat
     assert {each["problem"] for each in json.loads(kept.read_text())["changes"]} == {
         "waits for approval"
     }
+    other = tmp_path / "other.json"
+    other.write_text(kept.read_text().replace('"apiVersion": "moorage.dev/', '"apiVersion": "x/'))
+    assert "another version of Moorage" in stage.moorage("approve", str(other), code=2).stderr
     stage.save(MANUAL, RED)
     refused = stage.moorage("approve", str(kept), "-y", code=1)
     assert "is out of date: something else would be done now" in refused.stderr
