@@ -186,14 +186,22 @@ class Pages:
         """
         if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return "The form was sent by another page."
-        if not self._look(True).facts.leading:
-            return "Another daemon writes; decide on its page. Nothing was changed."
+        if closed := self._closed(self._look(True)):
+            return closed
         form = await request.post()
         if not self._token.fits(str(form.get("token", "")).strip()):
             return "The token is not right. Nothing was changed."
         if form.get("seen") != digest_of(effects):
             return "What waits has changed since you read it. Read it again; nothing was changed."
         return "" if form.get("read") == "yes" else "Say that you have read what stops."
+
+    def _closed(self, view: PageView) -> str:
+        """Why nothing can be decided here, so that no button promises it."""
+        if not view.facts.leading:
+            return "Another daemon writes; decide on its page or its machine."
+        if not self._token.value:
+            return f"No token could be kept in {self._token.place}, so nobody can decide here."
+        return ""
 
     def _confirmation(
         self,
@@ -231,7 +239,11 @@ class Pages:
 
     def _render(self, name: str, view: PageView, status: int = 200, **values: Any) -> web.Response:
         text = self._templates.get_template(name).render(
-            view=view, now=view.now, version=view.facts.version, **values
+            view=view,
+            now=view.now,
+            version=view.facts.version,
+            closed=self._closed(view),
+            **values,
         )
         answer = web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
         # An open page fetches itself anew at each change; a list of services shrinks to a tenth.

@@ -376,14 +376,21 @@ def test_the_token_is_kept_for_its_owner_alone(tmp_path):
 
 
 async def test_a_daemon_that_stands_by_decides_nothing(http):
-    """Its orders would be read by nobody; the page says where they belong."""
+    """Its orders would be read by nobody: the page says where they belong, and no button promises
+    one.
+    """
     world = World()
     world.service("phi", "waits")
-    world.leading = False
     async with world.served() as address:
-        _, page = await text(http, address + APPROVAL)
-        assert "stands by: another daemon writes" in page
-        async with http.post(address + APPROVAL, data=_form(page)) as answer:
+        form = _form((await text(http, address + APPROVAL))[1])
+        world.leading = False
+        for path in (APPROVAL, ROLLBACK, "/services/phi"):
+            _, page = await text(http, address + path)
+            assert "stands by: another daemon writes" in page
+            for button in ("<form", "Approve it here", "Go back to it"):
+                assert button not in page, path
+            assert "decide on its page" in page, path
+        async with http.post(address + APPROVAL, data=form) as answer:
             assert answer.status == 403
             assert "decide on its page" in await answer.text()
     assert world.store.get("approvals") is None
