@@ -49,12 +49,10 @@ def plain(text: str, stage: Stage) -> str:
 
 
 def _is_chance(line: str) -> bool:
-    return bool(
-        re.search(
-            r"is starting( \(\d+ s\))?$|is activating|PublishedFolder|waits for |replicas are ready$",
-            line,
-        )
+    waits = (
+        r"is starting( \(\d+ s\))?$|is activating|PublishedFolder|waits for |replicas are ready$"
     )
+    return line.startswith("12:00:00") and bool(re.search(waits, line))
 
 
 class Scene(Stage):
