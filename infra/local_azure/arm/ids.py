@@ -1,6 +1,7 @@
 """Parses ARM paths. Types and names are compared without case; names keep theirs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 NAMESPACES = (
@@ -50,58 +51,66 @@ def parse(path: str) -> Target:
     namespace alternates type, name. Several slashes count as one: az joins an endpoint that ends
     with one to a path that begins with one.
     """
-    parts = [unquote(part) for part in path.split("/") if part] or [""]
+    parts = [unquote(part) for part in path.split("/") if part]
     clean = "/" + "/".join(parts)
-    lower = [part.lower() for part in parts]
-    if not parts or lower[0] != "subscriptions":
-        return Target(clean, "/".join(lower))
+    if not parts or parts[0].lower() != "subscriptions":
+        return Target(clean, "/".join(part.lower() for part in parts))
+    scope, rest = _scope(clean, parts)
+    lower = [part.lower() for part in rest]
+    match lower:
+        case ["deployments", *_]:  # the old path of them, which az still uses for their operations
+            above = parts[: len(parts) - len(rest)]
+            return parse("/".join(map(quote, [*above, "providers", "Microsoft.Resources", *rest])))
+        case ["providers", _, *later] if "providers" in later:
+            # A resource that extends another, as a lock does: its own provider is the last one.
+            last = len(lower) - 1 - lower[::-1].index("providers")
+            if last == len(lower) - 1:
+                return scope.target(later)
+            return scope.resource(rest[last + 1], rest[last + 2 :])
+        case ["providers", _] | ["providers", _, "register" | "unregister"] if not scope.group:
+            provider = scope.target(["providers", "{}", *lower[2:]])
+            return replace(provider, namespace=_spelled(rest[1]))
+        case ["providers", _, *_]:
+            return scope.resource(rest[1], rest[2:])
+    # `…/operationresults/{id}` is the one thing at this level that has a name.
+    return scope.target([part if index % 2 == 0 else "{}" for index, part in enumerate(lower)])
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """How a path begins: the route of its subscription or resource group."""
+
+    path: str
+    route: str
+    subscription: str | None
+    group: str | None
+
+    def target(self, rest: Sequence[str]) -> Target:
+        return Target(self.path, "/".join([self.route, *rest]), self.subscription, self.group)
+
+    def resource(self, namespace: str, rest: Sequence[str]) -> Target:
+        """A type's name is `{}` in the route; a trailing type without name is a collection or an
+        action.
+        """
+        namespace = _spelled(namespace)
+        route = [namespace.lower(), *("{}" if n % 2 else one.lower() for n, one in enumerate(rest))]
+        names = tuple(rest[1::2])
+        return Target(self.path, "/".join(route), self.subscription, self.group, namespace, names)
+
+
+def _scope(path: str, parts: Sequence[str]) -> tuple[_Scope, list[str]]:
+    """The scope of a path and what follows it."""
     subscription = parts[1] if len(parts) > 1 else None
-    rest, group, scope = parts[2:], None, "subscriptions/{}" if subscription else "subscriptions"
+    rest, group, route = list(parts[2:]), None, "subscriptions/{}"
+    if not subscription:
+        route = "subscriptions"
     if rest and rest[0].lower() == "resourcegroups":
         group = rest[1] if len(rest) > 1 else None
-        scope += "/resourcegroups/{}" if group else "/resourcegroups"
+        route += "/resourcegroups/{}" if group else "/resourcegroups"
         rest = rest[2:]
-    if (
-        rest and rest[0].lower() == "deployments"
-    ):  # the old way of naming them, which az still uses for their operations
-        above = parts[: len(parts) - len(rest)]
-        return parse("/".join(map(quote, [*above, "providers", "Microsoft.Resources", *rest])))
-    if len(rest) < 2 or rest[0].lower() != "providers":
-        # `…/operationresults/{id}` is the one thing at this level that has a name.
-        shape = [part.lower() if index % 2 == 0 else "{}" for index, part in enumerate(rest)]
-        return Target(clean, "/".join([scope, *shape]), subscription, group)
-    if "providers" in (later := [part.lower() for part in rest[2:]]):
-        # A resource that extends another, as a lock does: its own provider is the last one named.
-        rest = rest[2 + len(later) - 1 - later[::-1].index("providers") :]
-        if len(rest) < 2:
-            return Target(clean, "/".join([scope, *later]), subscription, group)
-        return _resource(
-            clean, subscription, group, _SPELLING.get(rest[1].lower(), rest[1]), rest[2:]
-        )
-    namespace = _SPELLING.get(rest[1].lower(), rest[1])
-    if (
-        group is None
-        and len(rest) <= 3
-        and (len(rest) == 2 or rest[2].lower() in {"register", "unregister"})
-    ):
-        return Target(
-            clean,
-            "/".join([scope, "providers/{}", *(part.lower() for part in rest[2:])]),
-            subscription,
-            None,
-            namespace,
-        )
-    return _resource(clean, subscription, group, namespace, rest[2:])
+    return _Scope(path, route, subscription, group), rest
 
 
-def _resource(
-    path: str, subscription: str | None, group: str | None, namespace: str, rest: list[str]
-) -> Target:
-    """A type's name is `{}` in the route; a trailing type without name is a collection or an
-    action.
-    """
-    shape = [
-        namespace.lower(),
-        *("{}" if index % 2 else part.lower() for index, part in enumerate(rest)),
-    ]
-    return Target(path, "/".join(shape), subscription, group, namespace, tuple(rest[1::2]))
+def _spelled(namespace: str) -> str:
+    """As Azure spells a provider's name."""
+    return _SPELLING.get(namespace.lower(), namespace)
