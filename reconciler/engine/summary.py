@@ -154,52 +154,30 @@ class Summary:
         that these refer to. A new part on its way (an adapter being published) takes nothing away.
         """
         if records and all(record.phase is Phase.SKIPPED for record in records):
-            return Mark(
-                ConditionType.READY, Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip"
-            )
-        own = {record.key for record in records}
-        inner = {ref for record in records for ref in self._refs(record.key)}
+            return _ready(Status.UNKNOWN, Reason.SKIPPED, "reconcilePolicy is Skip")
+        refs = {record.key: self._refs(record.key) for record in records}
+        inner = {ref for each in refs.values() for ref in each}
+        needed = [record for record in records if record.exists or record.key not in inner]
         lent = [
             self._record(ref, record.document)
             for record in records
-            for ref in self._refs(record.key)
-            if ref not in own
+            for ref in refs[record.key]
+            if ref not in refs
         ]
-        needed = [record for record in records if record.exists or record.key not in inner]
-        failing = [record for record in [*needed, *lent] if not record.usable]
-        blind = [
-            r
-            for r in needed
-            if r.phase is Phase.RETRYING
-            and self._ledger.clock.elapsed() - (r.seen or 0) > self._pacing.blind
-        ]
-        if failing:
-            worst = min(
-                failing, key=lambda record: (statements.GRAVITY.index(record.phase), record.key)
-            )
-            return Mark(ConditionType.READY, Status.FALSE, *statements.why_not(worst))
+        if failing := [record for record in [*needed, *lent] if not record.usable]:
+            worst = min(failing, key=lambda one: (statements.GRAVITY.index(one.phase), one.key))
+            return _ready(Status.FALSE, *statements.why_not(worst))
         # After the failures: a known failure outweighs an object that nobody could look at.
-        if blind:
-            return Mark(ConditionType.READY, Status.UNKNOWN, Reason.NOT_OBSERVED, blind[0].message)
+        if blind := next(filter(self._is_blind, needed), None):
+            return _ready(Status.UNKNOWN, Reason.NOT_OBSERVED, blind.message)
         if against := statements.against(statements.kinds_own(needed)):
-            return Mark(ConditionType.READY, against.status, against.reason, against.message)
-        said = [
-            mark
-            for record in needed
-            for mark in record.marks
-            if (mark.type, mark.status) == (ConditionType.READY, Status.TRUE)
-        ]
-        if said:
-            return Mark(ConditionType.READY, Status.TRUE, said[-1].reason, said[-1].message)
-        special = [
-            r
-            for r in needed
-            if r.phase is Phase.READY and r.synced and r.reason not in (None, Reason.IN_SYNC)
-        ]
-        if special:
-            reason = special[-1].reason or Reason.ALL_GOOD
-            return Mark(ConditionType.READY, Status.TRUE, reason, special[-1].message)
-        return Mark(ConditionType.READY, Status.TRUE, Reason.ALL_GOOD)
+            return _ready(against.status, against.reason, against.message)
+        return _ready(Status.TRUE, *_said(needed))
+
+    def _is_blind(self, record: ObjectRecord) -> bool:
+        """Whether nobody could look at it for so long that what was seen does not count."""
+        unseen = self._ledger.clock.elapsed() - (record.seen or 0)
+        return record.phase is Phase.RETRYING and unseen > self._pacing.blind
 
     def _refs(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
         item = self._ledger.desired.get(key)
@@ -255,3 +233,24 @@ class Summary:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._ledger.clock.now(), UTC)
+
+
+def _ready(status: Status, reason: Cause, message: str = "") -> Mark:
+    return Mark(ConditionType.READY, status, reason, message)
+
+
+def _said(records: Sequence[ObjectRecord]) -> tuple[Cause, str]:
+    """What the last of the usable objects says of itself: by a mark, or by its reason."""
+    told = [mark for record in records for mark in record.marks if _is_ready(mark)]
+    if told:
+        return told[-1].reason, told[-1].message
+    for record in reversed(records):
+        reason = record.reason
+        done = record.phase is Phase.READY and record.synced
+        if done and reason and reason != Reason.IN_SYNC:
+            return reason, record.message
+    return Reason.ALL_GOOD, ""
+
+
+def _is_ready(mark: Mark) -> bool:
+    return (mark.type, mark.status) == (ConditionType.READY, Status.TRUE)
