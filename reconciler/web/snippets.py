@@ -170,7 +170,8 @@ def continue_(access: Access) -> str:
 def open_webui(access: Access) -> str:
     """A container of Open WebUI that offers the models at http://localhost:8080."""
     trust = (
-        f' -v "{access.ca}:/moorage-ca.pem:ro" -e SSL_CERT_FILE=/moorage-ca.pem'
+        # Its own variable: SSL_CERT_FILE would take the trust from its downloads.
+        f' -v "{access.ca}:/moorage-ca.pem:ro" -e AIOHTTP_CLIENT_SSL_CERT_FILE=/moorage-ca.pem'
         if access.ca
         else ""
     )

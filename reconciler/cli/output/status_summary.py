@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GOOD = ("AllGood", "InSync")
-ENVIRONMENTS = (Column("environment"), Column("ready"), Column("synced", 1), Column("reason", 2))
+ENVIRONMENTS = (
+    Column("environment"),
+    Column("ready"),
+    Column("synced", 1),
+    Column("reason", 2),
+    Column("gateway", 3),
+)
 SERVICES = (
     Column("service"),
     Column("ready"),
@@ -24,6 +30,7 @@ SERVICES = (
     Column("reason", 3),
     Column("revision", 5),
     Column("adapters", 4),
+    Column("endpoint", 6),
 )
 MORE = "`moorage status NAME` shows conditions, revisions and replicas"
 
@@ -35,7 +42,7 @@ def summary_lines(documents: Sequence[Mapping[str, Any]], width: int | None) -> 
     services = [each for each in documents if each["kind"] == "InferenceService"]
     others = [each for each in documents if each["kind"] != "InferenceService"]
     if others:
-        yield from _table(ENVIRONMENTS, others, [_axes(each) for each in others], width)
+        yield from _table(ENVIRONMENTS, others, [_environment(each) for each in others], width)
     yield from _table(SERVICES, services, [_service(each) for each in services], width)
     yield Text("")
     yield from map(Text, hang("", MORE, width))
@@ -76,6 +83,11 @@ def _axes(document: Mapping[str, Any]) -> tuple[str, ...]:
     return (document["name"], *axes, ", ".join(told))
 
 
+def _environment(document: Mapping[str, Any]) -> tuple[str, ...]:
+    gateway = document.get("gateway") or {}
+    return (*_axes(document), gateway.get("endpoint") or "")
+
+
 def _service(document: Mapping[str, Any]) -> tuple[str, ...]:
     name, ready, synced, why = _axes(document)
     replicas = document["replicas"]
@@ -90,4 +102,5 @@ def _service(document: Mapping[str, Any]) -> tuple[str, ...]:
         for revision, weight in weights.items()
     ]
     adapters = [f"{each['name']}@{each['digest'][:SHORT]}" for each in document["adapters"]]
-    return (name, ready, synced, count, why, ", ".join(shares), ", ".join(adapters))
+    parts = (", ".join(shares), ", ".join(adapters), document["endpoint"] or "")
+    return (name, ready, synced, count, why, *parts)
