@@ -6,8 +6,8 @@ stay.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.daemon import Daemon
     from reconciler.engine.controller import Watcher
     from reconciler.engine.external import ObjectKey
+    from reconciler.engine.plan import PlanLine
     from reconciler.engine.result import Outcome
     from reconciler.engine.store import Store
     from reconciler.settings import Settings
@@ -95,53 +96,69 @@ async def _down(
     from reconciler import logs
     from reconciler.cli.output.narrator import Narrator
     from reconciler.cli.output.plan_view import as_value, show
-    from reconciler.daemon import Daemon, lock
-    from reconciler.engine.result import Pacing
+    from reconciler.daemon import lock
     from reconciler.engine.store import Store
-    from reconciler.single_run import abandon
 
     logs.configure(level="ERROR")
-    store = Store.copy(settings.daemon_dir / "state.db", settings.target_key) if dry_run else None
+    path, key = settings.daemon_dir / "state.db", settings.target_key
+    narrator = Narrator(settings, quiet=as_json)
+    code: int = Exit.DONE
     # Showing takes nothing from a daemon that runs, so it may run beside it.
     with nullcontext() if dry_run else lock(settings):
-        narrator = Narrator(settings, quiet=as_json)
-        pacing = Pacing(grace=0.0, slow=2.0, resync=settings.resync)
-        opened = store or Store.keep(settings.daemon_dir / "state.db", settings.target_key)
-        documents = _whole(files, settings, opened)
-        async with Daemon(
-            settings,
-            [],
-            store=opened,
-            documents=documents,
-            pacing=pacing,
-            watcher=_watcher(narrator),
-        ) as daemon:
-            await abandon(daemon, data=purge)
-            lines = [
-                line
-                for line in await daemon.controller.plan()
-                if line.action in ("delete", "release")
-            ]
-            subject = Subject(settings.target_title, documents)
-            lines = [replace(line, problem="") for line in lines]
-            if not as_json:
-                show(lines, subject)
-            code: int = Exit.DONE
-            if lines and not dry_run:
-                _agree(settings, yes=yes, as_json=as_json)
+        if dry_run or not yes:
+            # On a copy: until somebody agrees, no status may say that anything is being deleted.
+            copy = Store.copy(path, key)
+            async with _abandoned(settings, files, copy, narrator, purge) as (_, lines, subject):
+                if not as_json:
+                    show(lines, subject)
+        if not yes and not dry_run and lines:
+            _agree(settings, as_json=as_json)
+        if not dry_run and (yes or lines):
+            kept = Store.keep(path, key)
+            async with _abandoned(settings, files, kept, narrator, purge) as (
+                daemon,
+                lines,
+                subject,
+            ):
+                if yes and not as_json:
+                    show(lines, subject)
                 for line in lines:
                     daemon.controller.approve(line.key)
-                code = await _until_gone(daemon, timeout)
-            if as_json:
-                changes = [as_value(line) for line in lines]
-                gone = code == Exit.DONE and not dry_run
-                print_value("Removal", {"changes": changes, "done": gone}, subject)
-            elif lines:
-                narrator.rest()
-                say(_ended(code, dry_run=dry_run, purge=purge))
-            if settings.runs_here and not dry_run and not as_json and code == Exit.DONE:
-                say(_STAYS_HERE)
-            return code
+                code = await _until_gone(daemon, timeout) if lines else Exit.DONE
+    if as_json:
+        gone = code == Exit.DONE and not dry_run
+        value = {"changes": [as_value(line) for line in lines], "done": gone}
+        print_value("Removal", value, subject)
+    elif lines:
+        narrator.rest()
+        say(_ended(code, dry_run=dry_run, purge=purge))
+    if settings.runs_here and not dry_run and not as_json and code == Exit.DONE:
+        say(_STAYS_HERE)
+    return code
+
+
+@asynccontextmanager
+async def _abandoned(
+    settings: Settings, files: Sequence[Path], store: Store, narrator: Narrator, purge: bool
+) -> AsyncIterator[tuple[Daemon, list[PlanLine], Subject]]:
+    """A daemon to whose documents nothing belongs any more, and what it deletes for that."""
+    from reconciler.daemon import Daemon
+    from reconciler.engine.result import Pacing
+    from reconciler.single_run import abandon
+
+    documents = _whole(files, settings, store)
+    async with Daemon(
+        settings,
+        [],
+        store=store,
+        documents=documents,
+        pacing=Pacing(grace=0.0, slow=2.0, resync=settings.resync),
+        watcher=_watcher(narrator),
+    ) as daemon:
+        await abandon(daemon, data=purge)
+        plan = await daemon.controller.plan()
+        lines = [replace(line, problem="") for line in plan if line.action in ("delete", "release")]
+        yield daemon, lines, Subject(settings.target_title, documents)
 
 
 def _watcher(narrator: Narrator) -> Watcher:
@@ -176,12 +193,11 @@ def _ended(code: int, *, dry_run: bool, purge: bool) -> str:
     return "deleted" if purge else f"deleted; {stays}, and --purge-data deletes them too"
 
 
-def _agree(settings: Settings, *, yes: bool, as_json: bool) -> None:
+def _agree(settings: Settings, *, as_json: bool) -> None:
     otherwise = f"This would delete what is listed from the {settings.target_title}."
-    if as_json and not yes:
+    if as_json:
         raise CommandError(f"{otherwise} Use -y to do it.", Exit.HUMAN)
-    if not yes:
-        ask("Delete these?", otherwise)
+    ask("Delete these?", otherwise)
 
 
 def _whole(files: Sequence[Path], settings: Settings, store: Store) -> DocumentSet:

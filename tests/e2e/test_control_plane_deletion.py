@@ -132,6 +132,7 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     assert "- ContainerApp/web" in dry.stdout
     assert "StorageAccount" not in dry.stdout
     assert stage.moorage("down", code=4).returncode == 4
+    assert "Deleting" not in stage.moorage("status").stdout  # nobody agreed
     assert stage.writes(since=before) == []
     told = stage.moorage("down", "-y").stdout
     assert "all on its share" in told
