@@ -39,6 +39,7 @@ from reconciler.settings import Settings
 from reconciler.sources import owned, sets
 from reconciler.sources.documents import DocumentSource, Snapshot
 from reconciler.sources.generations import Generations
+from reconciler.sources.git import in_repository
 from reconciler.sources.orders import (
     end_orders,
     orders_of,
@@ -150,12 +151,13 @@ class Intake:
 
     def reject(self, error: ManifestError) -> None:
         """Report a bad save; the last good version keeps running."""
-        text = str(error)
+        text = in_repository(str(error))
         if self._store.get("problems") == text:
             return
         self._store.put("problems", text)
         log.error("documents rejected; the last good version keeps running", problems=text)
-        place = DocumentRef("Manifest", str(error.problems[0].file) if error.problems else "")
+        file = str(error.problems[0].file) if error.problems else ""
+        place = DocumentRef("Manifest", in_repository(file))
         self._tell(warning(Reason.INVALID_DOCUMENT, text, place, place))
 
     def remote_documents(self) -> tuple[DocumentRef, ...]:

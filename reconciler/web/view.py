@@ -127,7 +127,8 @@ class PageView:
             many = len(unapplied) > 1
             said += f" {len(unapplied)} document{'s are' if many else ' is'} not applied."
         if self.problems:
-            said += " The last save is refused, and the version before it goes on."
+            what = f"Commit {self.facts.commit[:12]}" if self.facts.commit else "The last save"
+            said += f" {what} is refused, and the version before it goes on."
         if self.waiting and not (len(services) == 1 and services[0].waits):
             plans = len(self.waiting)
             said += f" {plans} {'plan waits' if plans == 1 else 'plans wait'} for you."

@@ -13,7 +13,7 @@ from reconciler.api.problems import ManifestError
 from reconciler.cli.git_documents import valid_commit
 from reconciler.engine.store import Store
 from reconciler.sources import sets
-from reconciler.sources.git import GitCheckout, GitError, GitPlace
+from reconciler.sources.git import GitCheckout, GitError, GitPlace, in_repository
 from reconciler.sources.identity import has_identity, identity_of, set_of
 
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.com")
@@ -208,3 +208,16 @@ def test_a_start_on_a_broken_commit_waits_for_the_next(repository, tmp_path, mon
     assert said.count("live/web.yaml:1:") == 2  # each broken commit once
     assert f"commit {broken[:12]} is refused" in said
     assert next(naps, None) is None
+
+
+def test_a_refused_commit_names_files_as_they_stand_in_the_repository(tmp_path):
+    """Each path of a message, also in the middle of it; other paths stay."""
+    mirror = tmp_path / "cache" / "git" / ("e" * 16) / ("0f" * 20)
+    said = (
+        f"{mirror}/a/b.yaml:1:9: two documents, the first in {mirror}/c.yaml:2:1; see /etc/x.yaml:1"
+    )
+    assert (
+        in_repository(said)
+        == "a/b.yaml:1:9: two documents, the first in c.yaml:2:1; see /etc/x.yaml:1"
+    )
+    assert in_repository(r"C:\m\git\0123456789abcdef\%s\m.yaml:3" % ("ab" * 20)) == "m.yaml:3"
