@@ -15,8 +15,8 @@ from typing import NamedTuple
 from reconciler.api.reasons import Reason
 from reconciler.engine.events import Event
 from reconciler.engine.external import DocumentRef, ObjectKey
-from reconciler.engine.record import ObjectRecord
-from reconciler.engine.store import Store
+from reconciler.engine.record import ObjectRecord, Phase
+from reconciler.engine.store import DocumentRow, Store
 from reconciler.engine.waiting import waiting_in
 from reconciler.web.axes import PlainCause, Tone, split_lines
 from reconciler.web.generations import notes_of
@@ -172,7 +172,36 @@ def view_of(
     store, where a caller has them in memory.
     """
     known = {record.key: record for record in (store.objects() if records is None else records)}
-    rows = sorted(store.documents(), key=lambda row: (row.ref.kind, row.ref.name))
+    events = tuple(reversed(store.events(limit=1000)))
+    return _view(store, facts, now, known, store.documents(), events)
+
+
+def moving_view(
+    store: Store, facts: PageFacts, now: datetime, records: Iterable[ObjectRecord] | None = None
+) -> PageView:
+    """The view without events and without the documents of which every object is as it is to be:
+    of a thousand services a few move, and a view of all would hold up the loop for 0.2 s.
+    """
+    known = {record.key: record for record in (store.objects() if records is None else records)}
+    moves = {r.document for r in known.values() if r.phase is not Phase.READY or not r.synced}
+    seen = {record.document for record in known.values()}
+    rows = [
+        row
+        for row in store.documents()
+        if row.ref in moves or row.ref not in seen or row.observed != row.generation
+    ]
+    return _view(store, facts, now, known, rows, ())
+
+
+def _view(
+    store: Store,
+    facts: PageFacts,
+    now: datetime,
+    known: Mapping[ObjectKey, ObjectRecord],
+    found: Iterable[DocumentRow],
+    events: tuple[Event, ...],
+) -> PageView:
+    rows = sorted(found, key=lambda row: (row.ref.kind, row.ref.name))
     waits = {each.document: each for each in waiting_in(rows, known.values())}
     own: dict[DocumentRef, list[ObjectKey]] = defaultdict(list)
     for key, record in known.items():
@@ -188,7 +217,7 @@ def view_of(
         for row in rows
     )
     problems = tuple((store.get("problems") or "").splitlines())
-    return PageView(facts, now, documents, problems, tuple(reversed(store.events(limit=1000))))
+    return PageView(facts, now, documents, problems, events)
 
 
 def stages(store: Store, view: PageView, document: DocumentView) -> tuple[RolloutStage, ...]:

@@ -5,9 +5,11 @@ import re
 import pytest
 
 from reconciler.cli.output.rollout import arrivals, rollout_lines, rollouts_of
+from reconciler.web import view
 from reconciler.web.stages import RolloutStage, StageState
+from reconciler.web.view import stages
 from tests.cli.statuses import service, status
-from tests.web.worlds import World
+from tests.web.worlds import STATES, World, many
 
 MESSAGE = "reading weights from the share, which takes as long as the share is slow at this time"
 STEPS = (
@@ -54,6 +56,30 @@ def test_only_what_moves_is_shown():
     found = rollouts_of(world.store, "local Azure")
     assert list(found) == ["new"]
     assert [step.name for step in found["new"] if step.state == "now"] == ["Replica"]
+
+
+def test_services_at_rest_cost_nothing(monkeypatch):
+    """Of a thousand services those that move are viewed alone; each state has the stages that the
+    whole view gives it.
+    """
+    world, viewed = many(60), []
+    for state in STATES:
+        world.service(f"in-{state}", state)
+    whole = world.look()
+    found = {each.name: stages(world.store, whole, each) for each in whole.services}
+    expected = {name: steps for name, steps in found.items() if steps}
+    viewing = view.document_view
+    monkeypatch.setattr(
+        view, "document_view", lambda row, *rest: viewed.append(row) or viewing(row, *rest)
+    )
+    told = rollouts_of(world.store, "local Azure")
+    assert told.keys() == expected.keys()
+    assert {n: [s.name for s in each] for n, each in told.items()} == {
+        n: [s.name for s in each] for n, each in expected.items()
+    }
+    calm = [each.ref for each in whole.services if each.name == "in-serves"]
+    assert calm
+    assert not {row.ref for row in viewed}.intersection(calm)
 
 
 def test_a_pipe_gets_one_line_when_a_stage_ends():

@@ -30,11 +30,11 @@ def rollouts_of(
 ) -> Rollouts:
     """What is happening now, by service; nothing of a service that is at rest."""
     from reconciler.engine.clock import SystemClock
-    from reconciler.web.view import PageFacts, stages, view_of
+    from reconciler.web.view import PageFacts, moving_view, stages
 
     clock = SystemClock()
     facts = PageFacts(target, leading=True, boot=clock.boot, elapsed=clock.elapsed())
-    view = view_of(store, facts, datetime.fromtimestamp(clock.now(), UTC), records)
+    view = moving_view(store, facts, datetime.fromtimestamp(clock.now(), UTC), records)
     found = {each.name: stages(store, view, each) for each in view.services}
     return {name: steps for name, steps in found.items() if steps}
 
