@@ -203,10 +203,21 @@ def _bound(host: str, port: int) -> socket.socket:
     return socket.create_server((plain, port), family=family)
 
 
+def ending_signals() -> list[signal.Signals]:
+    """The signals at which a run stops in order. That of a closed terminal is one of them, unless
+    `nohup` has asked to outlive the terminal.
+    """
+    found = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        found.append(hangup)
+    return found
+
+
 async def _serve(daemon: Daemon, narrator: Narrator, *, once: bool, timeout: float) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         _on_signal(loop, number, stop)
     keeper = asyncio.create_task(_keep_local(daemon.settings))
     teller = asyncio.create_task(narrator.follow())

@@ -1,10 +1,12 @@
 """Standard streams that are closed, full or left by their reader."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from reconciler.cli.up import ending_signals
 from tests.web.worlds import World
 
 MOORAGE = f"{sys.executable} -c 'from reconciler.cli import main; main()'"
@@ -54,3 +56,28 @@ def test_a_closed_stream_is_as_an_empty_one(stream, place):
     assert in_bash(f"{MOORAGE} status {stream}").returncode == 0
     asked = in_bash(f"{MOORAGE} approve {stream} < /dev/null")
     assert asked.returncode in (1, 4)
+
+
+def test_ctrl_c_before_a_command_runs_is_a_word():
+    """While its modules are imported: exit code 130, and no traceback."""
+    code = (
+        "import sys; from reconciler import cli\n"
+        "class Key:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'reconciler.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Key()); cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_closed_terminal_ends_a_run_in_order_unless_nohup_was_asked():
+    """SIGHUP is as SIGTERM; who ignores it goes on ignoring it."""
+    assert signal.SIGHUP in ending_signals()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert ending_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
