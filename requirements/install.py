@@ -192,8 +192,8 @@ def install_product(environment: Environment, title: str) -> None:
 def prepare_product_folder() -> None:
     """A .venv with pip and uv; one that another Python made is made anew."""
     try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
+        import ensurepip  # noqa: F401 - whether there is one
+        import venv  # noqa: F401 - the same
     except ImportError:
         raise InstallError(
             f"{sys.executable} comes without the venv module; on Debian and Ubuntu: apt install"

@@ -77,7 +77,7 @@ class Server:
         parts.standing_faults.start()
         parts.runs.resume()
         self._server = await asyncio.get_running_loop().create_server(
-            self._runner.server,  # type: ignore[arg-type]
+            self._runner.server,  # type: ignore[arg-type]  # None only before setup
             "127.0.0.1",
             port,
             ssl=context,
@@ -259,7 +259,7 @@ class Server:
         stream = web.StreamResponse(status=answer.status, headers=answer.headers)
         stream.content_length = answer.length
         await stream.prepare(request)
-        async with contextlib.aclosing(content) as chunks:  # type: ignore[type-var]
+        async with contextlib.aclosing(content) as chunks:  # type: ignore[type-var]  # generators all
             async for chunk in chunks:
                 await stream.write(chunk)
         await stream.write_eof()

@@ -34,7 +34,7 @@ def model_problems(loaded: Loaded) -> Iterator[Problem]:
     spec = loaded.document.spec
     assert spec.model is not None
     folder = loaded.folder(spec.model.source)
-    if folder is None or not os.path.isdir(folder):  # noqa: PTH112
+    if folder is None or not os.path.isdir(folder):  # noqa: PTH112 - it never raises
         return  # what is missing, or cannot be looked at, is told elsewhere
     args = spec.engine.args
     # Without a load format vLLM looks for the weights itself; `dummy`, for one, reads none.

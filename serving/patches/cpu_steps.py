@@ -33,5 +33,5 @@ def shorten() -> None:
         shortened = {context: min(most, TOKENS * world_size) for context, most in tokens.items()}
         return shortened, sequences
 
-    get_batch_defaults.moorage = True  # type: ignore[attr-defined]
+    get_batch_defaults.moorage = True  # type: ignore[attr-defined]  # our mark
     arguments.EngineArgs.get_batch_defaults = classmethod(get_batch_defaults)

@@ -28,7 +28,7 @@ def step_back() -> None:
         lower_this_thread()
         return compile_one(self, request)
 
-    create_grammar.moorage = True  # type: ignore[attr-defined]
+    create_grammar.moorage = True  # type: ignore[attr-defined]  # our mark
     StructuredOutputManager._create_grammar = create_grammar  # noqa: SLF001
 
 

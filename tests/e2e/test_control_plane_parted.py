@@ -11,36 +11,14 @@ import pytest
 
 from infra.local_azure.faults import commands
 from tests.e2e.ground import is_write
-from tests.e2e.stage import Stage, environment, service
+from tests.e2e.two_daemons import TAKEOVER, cloud, save, user  # noqa: F401 - two fixtures
 
-TAKEOVER = 60.0  # seconds, as docs/operations.md promises
 SOON = 30.0
 CUTS = {
     "its share resets": {"fault": "ShareUnreachable", "plane": "files"},
     "its share hangs": {"fault": "Slow", "plane": "files", "seconds": 90},
     "all of Azure hangs": {"fault": "Slow", "seconds": 90},
 }
-
-
-@pytest.fixture
-def cloud(make_stage):
-    return make_stage()
-
-
-@pytest.fixture
-def user(tmp_path_factory, cloud):
-    """A stage whose daemons each have a state directory and a User-Agent of their own."""
-    stage = Stage(tmp_path_factory.mktemp("user"))
-    stage.aim_at(cloud.facts, MOORAGE_OWNER="parted")
-    stage.code("web")
-    save(stage, "red")
-    yield stage
-    stage.close()
-
-
-def save(stage, colour):
-    env = [{"name": "COLOUR", "value": colour}]
-    stage.save(environment("dev"), service("web", environment="dev", env=env))
 
 
 def daemon(stage, name):

@@ -231,7 +231,7 @@ async def rename(request: FilesRequest) -> FilesAnswer:
     path = path.with_name(request.segments[-1])
     key = request.key(path)
     try:
-        os.replace(source, path)  # noqa: PTH105
+        source.replace(path)
     except OSError as refused:
         raise FilesError(
             409, "SharingViolation", f"The rename is not possible: {refused.strerror}."

@@ -71,7 +71,7 @@ class Parameters:
                 f"The template parameter type '{word}' is not valid. Valid types are"
                 f" '{', '.join(SHOWN.values())}'."
             )
-        return one  # type: ignore[no-any-return]
+        return one  # type: ignore[no-any-return]  # JSON
 
     def _maker(self, name: str, one: Mapping[str, Any]) -> Callable[[], Any]:
         path = f"properties.template.parameters.{name}"

@@ -295,7 +295,7 @@ def _domain(sent: Body, before: Body | None) -> Body:
     certificate = _certificate(sent["certificateValue"], sent.get("certificatePassword") or "")
     return {
         **_suffix(sent),
-        "thumbprint": certificate.fingerprint(hashes.SHA1()).hex().upper(),  # noqa: S303
+        "thumbprint": certificate.fingerprint(hashes.SHA1()).hex().upper(),  # noqa: S303 - Azure shows this one
         "subjectName": certificate.subject.rfc4514_string(),
         "expirationDate": clock.offset(certificate.not_valid_after_utc.timestamp()),
     }
