@@ -94,7 +94,7 @@ def valid_commit(checkout: GitCheckout, *, once: bool, every: float = 0.0) -> No
     """
     from reconciler import supervision
     from reconciler.api.problems import ManifestError
-    from reconciler.sources.git import GitError
+    from reconciler.sources.git import GitError, in_repository
 
     said = ""
     while True:
@@ -108,7 +108,7 @@ def valid_commit(checkout: GitCheckout, *, once: bool, every: float = 0.0) -> No
         if checkout.commit != said:
             said = checkout.commit
             print(f"commit {said[:12]} is refused; the next one is waited for", file=sys.stderr)
-            print(located, file=sys.stderr)
+            print(in_repository(str(located)), file=sys.stderr)
         supervision.tell(supervision.STILL_STARTING)
         time.sleep(min(every, supervision.LONGEST_SILENCE))
         with suppress(GitError):

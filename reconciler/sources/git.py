@@ -24,7 +24,7 @@ from reconciler.engine.errors import RetryableError
 PATIENCE = 300.0  # seconds for one call of git
 KEPT = 3  # commits; a pass may still read the one before
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_CHECKOUT = re.compile(r"\S{0,1000}[\\/]git[\\/][0-9a-f]{16}[\\/][0-9a-f]{40,64}[\\/]")
+_CHECKOUT = re.compile(r"\S{0,1000}[\\/]git[\\/][0-9a-f]{16}[\\/](?:[0-9a-f]{40,64}|current)[\\/]")
 # A repository must not make git run hooks or programs, or fetch other repositories.
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null"),

@@ -220,4 +220,5 @@ def test_a_refused_commit_names_files_as_they_stand_in_the_repository(tmp_path):
         in_repository(said)
         == "a/b.yaml:1:9: two documents, the first in c.yaml:2:1; see /etc/x.yaml:1"
     )
+    assert in_repository(f"{mirror.parent}/current/m.yaml:3") == "m.yaml:3"
     assert in_repository(r"C:\m\git\0123456789abcdef\%s\m.yaml:3" % ("ab" * 20)) == "m.yaml:3"
