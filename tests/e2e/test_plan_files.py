@@ -81,7 +81,9 @@ def the_document_differs_from_what_is_there(stage):
         None,
     )
     assert set(change["lastWrite"]) == {"by", "at"}
-    assert "env[COLOUR]: (unset) ->" in stage.moorage("diff", "web", *options, code=3).stdout
+    assert (
+        "env[COLOUR].value: (unset) -> red" in stage.moorage("diff", "web", *options, code=3).stdout
+    )
     assert stage.writes(since=before) == []
 
 
