@@ -88,3 +88,18 @@ async def test_a_filter_that_azure_does_not_take_is_refused(clients, wanted):
     path = f"{clients.azure.subscription}/{VALUES}"
     status, _, body = await clients.raw("GET", path, version="2015-04-01", **query)
     assert (status, body["error"]["code"]) == (400, "BadRequest")
+
+
+async def test_the_times_of_az_stand_without_quotes(clients):
+    """`az monitor activity-log list` names both ends so; a name without quotes is still refused."""
+    await clients.raw("PUT", clients.group("rg-bare"), PLACE, version="2025-04-01")
+    path = f"{clients.azure.subscription}/{VALUES}"
+    clauses = (f"eventTimestamp ge {start()}", f"eventTimestamp le {start(-1)}")
+    found = {}
+    for group in ("'rg-bare'", "rg-bare"):
+        wanted = " and ".join((*clauses, f"resourceGroupName eq {group}"))
+        status, _, body = await clients.raw(
+            "GET", path, version="2015-04-01", **{"$filter": wanted}
+        )
+        found[group] = status, len(body.get("value", ()))
+    assert found == {"'rg-bare'": (200, 1), "rg-bare": (400, 0)}

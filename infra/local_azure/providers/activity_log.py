@@ -15,7 +15,8 @@ from infra.local_azure.arm.errors import ArmError, bad_request, not_found
 from infra.local_azure.arm.reply import Reply, listed
 from infra.local_azure.providers.provider import Provider
 
-_CLAUSE = re.compile(r"\s*(\w+)\s+(eq|ge|le)\s+'([^']*)'\s*", re.IGNORECASE)
+# A time may stand without quotes, as az sends it.
+_CLAUSE = re.compile(r"\s*(\w+)\s+(eq|ge|le)\s+(?:'([^']*)'|(\d[^\s']*))\s*", re.IGNORECASE)
 _FIELDS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "resourcegroupname": lambda event: str(event["resourceGroupName"]),
     "resourceuri": lambda event: str(event["resourceId"]),
@@ -65,9 +66,9 @@ def _filter(text: str) -> _Filter:
         match = _CLAUSE.fullmatch(part)
         name = match[1].lower() if match else ""
         if match and name == "eventtimestamp" and match[2].lower() != "eq":
-            instant = _instant(match[3])
+            instant = _instant(match[3] or match[4] or "")
             since, until = (instant, until) if match[2].lower() == "ge" else (since, instant)
-        elif match and name in _FIELDS and match[2].lower() == "eq":
+        elif match and name in _FIELDS and match[2].lower() == "eq" and match[3] is not None:
             equal[name] = match[3].lower()
         elif name not in _IGNORED:
             raise _refused(f"The $filter clause '{part}' is not supported.")
