@@ -80,6 +80,8 @@ def why_left(ledger: Ledger, gone: Gone) -> str:
     """Why something that no document asks for stays."""
     if user := ledger.needed_by(gone.key):
         return f"{user} was there before, goes on and uses it"
+    if other := ledger.also_asked_for_as(gone.key):
+        return f"{other} is the same resource"
     return (
         "deletionPolicy is Retain"
         if ledger.retained(gone.key)

@@ -4,10 +4,11 @@ conditions of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.api.reasons import Cause
-from reconciler.engine.external import DocumentRef
+from reconciler.engine.external import Desired, DocumentRef
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,16 @@ class GoneDocument:
     state: DocumentState
     since: float
     needs_person: bool = False
+
+
+def with_implicit(
+    documents: Sequence[DocumentState], desired: Sequence[Desired]
+) -> list[DocumentState]:
+    """Objects may belong to a document nobody wrote (the default Environment)."""
+    named = {state.ref for state in documents}
+    implicit = {
+        item.document: DocumentState(item.document, item.generation)
+        for item in desired
+        if item.document not in named
+    }
+    return [*documents, *implicit.values()]

@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.api.reasons import Reason
 from reconciler.engine.clock import Clock
-from reconciler.engine.document_state import DocumentState, GoneDocument
+from reconciler.engine.document_state import DocumentState, GoneDocument, with_implicit
 from reconciler.engine.external import Desired, DocumentRef, Gone, Identity, ObjectKey, Origin
 from reconciler.engine.facts import FactBook
 from reconciler.engine.record import ObjectRecord, Phase
@@ -45,6 +45,7 @@ class Ledger:
     _listed_until: dict[ObjectKey, float] = field(default_factory=dict)
     _dependents: dict[ObjectKey, set[ObjectKey]] = field(default_factory=dict)
     _objects: dict[DocumentRef, list[ObjectKey]] = field(default_factory=dict)
+    _wanted: dict[str, ObjectKey] | None = None  # by id; made when something is gone
 
     def __post_init__(self) -> None:
         self.facts = FactBook(self._remembered)
@@ -69,7 +70,7 @@ class Ledger:
         """
         now, self.complete, self.purge = self.clock.elapsed(), complete, purge
         wanted = {item.key: item for item in desired}
-        present = {state.ref: state for state in _with_implicit(documents, desired)}
+        present = {state.ref: state for state in with_implicit(documents, desired)}
         # A refused document keeps what it had: a bad save must not delete what serves.
         frozen = {ref for ref, state in present.items() if state.refusal}
         if not complete:
@@ -87,7 +88,7 @@ class Ledger:
         self._notice_gone_documents(present, now)
         self._remember_generations(wanted, changed)
         # Last, because all of the above compare with the set before.
-        self.desired, self.documents = wanted, present
+        self.desired, self.documents, self._wanted = wanted, present, None
         self.pending |= {key for key in changed if key in wanted}
         self.pending &= wanted.keys()
         self._index()
@@ -208,11 +209,11 @@ class Ledger:
         return list(self._objects.get(document, ()))
 
     def retained(self, key: ObjectKey) -> bool:
-        """Whether a gone object stays in place, for its own sake or because a retained object needs
-        it.
+        """Whether a gone object stays in place, for its own sake, because a retained object needs
+        it, or because it is asked for under another name.
         """
         gone, record = self.gone.get(key), self.records.get(key)
-        if self.needed_by(key):
+        if self.needed_by(key) or self.also_asked_for_as(key):
             return True
         if self.purge:
             return False
@@ -239,6 +240,18 @@ class Ledger:
             if found := other if self.adopted(other) else self.needed_by(other):
                 return found
         return None
+
+    def also_asked_for_as(self, key: ObjectKey) -> ObjectKey | None:
+        """The desired object that is the same resource as the gone `key`: two Environments may
+        name one workspace, and a renamed document goes on with its resources.
+        """
+        if self._wanted is None:
+            self._wanted = {
+                self.identify(item).id.casefold(): item.key for item in self.desired.values()
+            }
+        gone, record = self.gone.get(key), self.records.get(key)
+        known = gone.identity.id if gone else record.id if record else ""
+        return self._wanted.get(known.casefold()) if known else None
 
     def permits(self, item: Desired | Gone, verb: str) -> bool:
         """Whether `prune` or a person's approval permits the `verb` (`delete` or `replace`)."""
@@ -381,16 +394,3 @@ def _remembered(record: ObjectRecord) -> Gone:
         record.policy,
         record.retain,
     )
-
-
-def _with_implicit(
-    documents: Sequence[DocumentState], desired: Sequence[Desired]
-) -> list[DocumentState]:
-    """Objects may belong to a document nobody wrote (the default Environment)."""
-    named = {state.ref for state in documents}
-    implicit = {
-        item.document: DocumentState(item.document, item.generation)
-        for item in desired
-        if item.document not in named
-    }
-    return [*documents, *implicit.values()]

@@ -109,6 +109,7 @@ class ScriptedKind:
         self.before_call: Callable[[str, str], Awaitable[None]] | None = None
         self.reads: dict[str, ObjectKey] = {}
         self.held: set[str] = set()
+        self.same: dict[str, str] = {}  # another name of a resource
 
     async def observe(self, desired: Desired, facts: Facts) -> Observation:
         await self._call("observe", desired)
@@ -144,7 +145,8 @@ class ScriptedKind:
         return await self._write("update", desired, facts)
 
     def identify(self, desired: Desired) -> Identity:
-        return Identity(desired.key, f"/things/{desired.key.name}")
+        name = desired.key.name
+        return Identity(desired.key, f"/things/{self.same.get(name, name)}")
 
     async def exists(self, identity: Identity) -> bool:
         await self._call("exists", identity)
