@@ -328,7 +328,7 @@ def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
             values[name] = float(values.get(name, 1))
         except ValueError:
             raise SettingsError(
-                f"{name} must be a number of seconds, not {values[name]!r}."
+                f"MOORAGE_{name.upper()} must be a number of seconds, not {values[name]!r}."
             ) from None
     return cls(**values)
 
@@ -362,7 +362,7 @@ def _problems(settings: Settings) -> list[str]:
         found.append(f"MOORAGE_CA_FILE names {str(settings.ca_file)!r}, which is not a file.")
     times = {"resync": settings.resync, "garbage_after": settings.garbage_after}
     found += [
-        f"{name} must be at least 1 second, not {value:g}."
+        f"MOORAGE_{name.upper()} must be at least 1 second, not {value:g}."
         for name, value in times.items()
         if not value >= 1
     ]

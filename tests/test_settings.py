@@ -131,7 +131,7 @@ def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
         ({"MOORAGE_RESYNC": "0"}, "at least 1", "a busy loop"),
         (
             {"MOORAGE_GARBAGE_AFTER": "1 day"},
-            "garbage_after must be a number of seconds",
+            "MOORAGE_GARBAGE_AFTER must be a number of seconds",
             "not a number",
         ),
         ({"MOORAGE_GARBAGE_AFTER": "nan"}, "at least 1", "not an age either"),
