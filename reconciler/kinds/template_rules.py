@@ -19,11 +19,13 @@ _JAVA = "properties.configuration.runtime.java.javaAgent.logging"
 
 def _queue(asked: Any, found: Any) -> Any:
     """Azure stores a custom rule of type `azure-queue` as its own kind of rule, with numbers for
-    texts.
+    texts. A rule that has both, on one side, was not stored so.
     """
     custom = asked.get("custom") if isinstance(asked, Mapping) else None
     typed = found.get("azureQueue") if isinstance(found, Mapping) else None
     if not isinstance(custom, Mapping) or not isinstance(typed, Mapping) or not custom:
+        return found
+    if "azureQueue" in asked or found.get("custom"):
         return found
     apart = ("auth", "identity")
     metadata = {name: value for name, value in typed.items() if name not in apart}

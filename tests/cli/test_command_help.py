@@ -51,9 +51,10 @@ def test_an_option_means_the_same_everywhere():
     for _, parameter in EVERY:
         for flag in parameter.opts:
             if re.fullmatch(r"-\w|--timeout|--name", flag):
-                meanings.setdefault(flag, set()).add((parameter.metavar, parameter.name))
-    assert meanings["--timeout"] == {(DURATION, "timeout")}
-    assert meanings["-o"] == {("FORMAT", "output")}
+                long = max(parameter.opts, key=len)
+                meanings.setdefault(flag, set()).add((parameter.metavar, long))
+    assert meanings["--timeout"] == {(DURATION, "--timeout")}
+    assert meanings["-o"] == {("FORMAT", "--output")}
     assert all(len(found) == 1 for found in meanings.values()), meanings
 
 
