@@ -41,7 +41,7 @@ class ServedAfter:
         part = "" if self.weight == 100 else f" {self.weight} % of the requests"
         rest = ", the rest in steps" if part else ""
         if self.basis == "limit":
-            return f"serves{part} once it is ready{rest}; given up after {self.until_served} s"
+            return f"serves{part} once it is ready{rest} (limit {self.until_served} s)"
         known = "as its starts before" if self.basis == "measured" else "predicted"
         return f"serves{part} after about {self.until_served} s ({known}){rest}"
 

@@ -16,7 +16,7 @@ NOTHING = {**PLANNED, "action": "no-op", "class": "none"}
     ("now", "said"),
     [
         ([PLANNED], []),
-        ([{**PLANNED, "effect": "serves once it is ready; given up after 9 s"}], []),
+        ([{**PLANNED, "effect": "serves once it is ready (limit 9 s)"}], []),
         ([NOTHING], ["X/y: the plan said update, and now it is nothing"]),
         ([], ["X/y: the plan said update, and now it is nothing"]),
         (
