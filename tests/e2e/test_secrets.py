@@ -20,6 +20,8 @@ IMAGES = """\
 - image: ["phi.azurecr.io/python:*"]
   environment: .venv/images/python
   credentials: {username: phi, password: %s}
+- image: ["python:3.11-slim"]
+  environment: .venv/images/python
 """
 USERS = (
     "/subscriptions/1/resourceGroups/rg/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
