@@ -146,6 +146,19 @@ def reference_faults(
     yield from identity_faults(identity, _identities(secrets, registries))
 
 
+def references(body: Any) -> Iterator[str]:
+    """The names of the secrets to which an ARM body or a part of one refers."""
+    if isinstance(body, Mapping):
+        for field, value in body.items():
+            if field in ("secretRef", "passwordSecretRef"):
+                yield str(value)
+            else:
+                yield from references(value)
+    elif isinstance(body, list | tuple):
+        for value in body:
+            yield from references(value)
+
+
 def _identities(
     secrets: Sequence[Secret], registries: Sequence[Registry]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reconciler.cli.place import name_documents
+from reconciler.cli.place import naming_documents
 
 Named = Annotated[
     list[Path] | None,
@@ -36,10 +36,10 @@ def finding_state(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def found(*, named: list[Path] | None = None, **given: Any) -> Any:
-        folder = name_documents(named or ())
-        if given["state_dir"] is None:
-            given["state_dir"] = folder
-        return command(**given)
+        with naming_documents(named or ()) as folder:
+            if given["state_dir"] is None:
+                given["state_dir"] = folder
+            return command(**given)
 
     option = inspect.Parameter(
         "named", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Named

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from reconciler.cli.exits import CommandError, Exit
@@ -15,16 +17,17 @@ NAMES = ("moorage.yaml", "moorage.yml")
 STATE = ".moorage"
 _OURS = re.compile(rb"^apiVersion:\s*[\"']?moorage\.dev/", re.MULTILINE)
 _HEAD = 65536  # bytes of a file in which its apiVersion must stand
-_named: list[Path] = []  # the documents that this command's -f names
+# The documents that the -f of the running command names.
+_named: ContextVar[tuple[Path, ...]] = ContextVar("_named", default=())
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>\w+))")
 
 
 def documents_near(start: Path | None = None) -> tuple[Path, ...]:
-    """The documents that a command means: those of `name_documents`, the nearest moorage.yaml
+    """The documents that a command means: those of `naming_documents`, the nearest moorage.yaml
     above, else the folder itself if it holds documents.
     """
-    if start is None and _named:
-        return tuple(_named)
+    if start is None and (named := _named.get()):
+        return named
     here = (start or Path.cwd()).absolute()
     for folder in _project(here):
         for name in NAMES:
@@ -33,18 +36,23 @@ def documents_near(start: Path | None = None) -> tuple[Path, ...]:
     return (Path(),) if start is None and _holds_documents(here) else ()
 
 
-def name_documents(files: Sequence[Path]) -> Path | None:
-    """Let this command mean these documents instead of the nearest ones. Returns their state
-    directory; None where none are given.
+@contextmanager
+def naming_documents(files: Sequence[Path]) -> Iterator[Path | None]:
+    """Within it, `documents_near` returns `files` if there are any. Yields their state directory,
+    or None.
 
     Raises:
         CommandError: there is no such file or folder.
     """
-    _named[:] = [expanded(file) for file in files]
-    for file in _named:
+    named = tuple(expanded(file) for file in files)
+    for file in named:
         if not file.exists():
             raise CommandError(f"{file}: there is no such file or folder.", Exit.INVALID)
-    return state_near(_named) if _named else None
+    token = _named.set(named)
+    try:
+        yield state_near(named) if named else None
+    finally:
+        _named.reset(token)
 
 
 def state_of(state_dir: Path | None, files: Sequence[Path] | None = None) -> Path:

@@ -13,7 +13,7 @@ from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.resources import MOUNT_PATH
-from reconciler.api.secret_fields import RESERVED
+from reconciler.api.secret_fields import RESERVED, references
 from reconciler.api.tags import DOCUMENT, ENVIRONMENT, OWNER
 from reconciler.api.yaml_edit import render, with_value
 from reconciler.composition import template
@@ -282,7 +282,7 @@ def _secrets(document: Any, app: Body) -> Iterator[str]:
     fill, and yield comments. Those of an adopted app that nothing reads were there before.
     """
     said = []
-    read = set(_references(app["properties"])) if tags.is_adopted(app) else None
+    read = set(references(app["properties"])) if tags.is_adopted(app) else None
     for each in entries(at(app, *_CONFIGURED, "secrets")):
         name = str(each["name"])
         if name.startswith(RESERVED):
@@ -299,19 +299,6 @@ def _secrets(document: Any, app: Body) -> Iterator[str]:
         yield f"the value of the secret {name} is not read: give it to the daemon as {variable}"
     if said:
         document["spec"]["secrets"] = said
-
-
-def _references(value: Any) -> Iterator[str]:
-    """The names of the secrets that something reads."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name in ("secretRef", "passwordSecretRef"):
-                yield str(inner)
-            else:
-                yield from _references(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _references(inner)
 
 
 def _beside(app: Body) -> Iterator[str]:

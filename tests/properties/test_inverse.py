@@ -254,24 +254,34 @@ def test_the_documents_of_what_is_found_come_to_it(environment: Any, service: An
     assert (same.body, same.template, same.revision) == (app.body, app.template, app.revision)
 
 
-def test_secrets_are_named_and_their_values_are_not() -> None:
-    """One of a Key Vault stays there; of another the document says where a person must give it."""
+def web_service() -> tuple[dict[str, Any], FoundDocument, dict[str, Any]]:
+    """A service whose variable and whose registry read a secret each, the document of its
+    environment, and its container app as ARM shows it.
+    """
     vault = "https://kv.vault.azure.net/secrets/x"
-    service = {
+    service: dict[str, Any] = {
         "code": "share://code/web",
         "command": ["a"],
         "targetPort": 80,
         "identity": {"type": "SystemAssigned"},
-        "secrets": [{"name": "vaulted", "keyVaultUrl": vault, "identity": "system"}],
+        "secrets": [
+            {"name": name, "keyVaultUrl": vault, "identity": "system"}
+            for name in ("vaulted", "login")
+        ],
         "env": [{"name": "TOKEN", "valueFrom": {"secretRef": "vaulted"}}],
-        "registries": [{"server": "r.example", "identity": "system"}],
+        "registries": [{"server": "r.example", "username": "me", "passwordSecretRef": "login"}],
     }
     place = FoundDocument(documents({"location": "westus3"}, service)[0])
     composed = compose(parse(FILE, text_of(documents({}, service)).encode()), WORLD)
     (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
-    body = {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
+    return service, place, {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
+
+
+def test_secrets_are_named_and_their_values_are_not() -> None:
+    """One of a Key Vault stays there; of another the document says where a person must give it."""
+    service, place, body = web_service()
     body["properties"]["configuration"]["secrets"] = [
-        {"name": "vaulted", "keyVaultUrl": vault, "identity": "system"},
+        *service["secrets"],
         {"name": "plain.one", "value": "hush"},
         {"name": "api-key-default"},
     ]
@@ -293,31 +303,26 @@ def test_secrets_are_named_and_their_values_are_not() -> None:
 
 def test_what_no_document_says_is_told_and_stays() -> None:
     """Of an adopted app the secrets that nothing reads, and the domains, rules and Dapr of any."""
-    vault = "https://kv.vault.azure.net/secrets/x"
-    service = {
-        "code": "share://code/web",
-        "command": ["a"],
-        "targetPort": 80,
-        "identity": {"type": "SystemAssigned"},
-        "secrets": [{"name": "read", "keyVaultUrl": vault, "identity": "system"}],
-        "env": [{"name": "TOKEN", "valueFrom": {"secretRef": "read"}}],
-    }
-    place = FoundDocument(documents({"location": "westus3"}, service)[0])
-    composed = compose(parse(FILE, text_of(documents({}, service)).encode()), WORLD)
-    (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
-    body = {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
+    _, place, body = web_service()
     configuration = body["properties"]["configuration"]
-    configuration["secrets"] = [{"name": "read"}, {"name": "theirs"}]
+    configuration["secrets"] = [{"name": "vaulted"}, {"name": "login"}, {"name": "theirs"}]
     plain = service_of(body, place)
     assert isinstance(plain, FoundDocument)
-    assert [each["name"] for each in plain.document["spec"]["secrets"]] == ["read", "theirs"]
+    assert [each["name"] for each in plain.document["spec"]["secrets"]] == [
+        "vaulted",
+        "login",
+        "theirs",
+    ]
     assert not any("no field" in each for each in plain.comments)
     body["tags"] = {**body["tags"], tags.ADOPTED: "true"}
     configuration["dapr"] = {"enabled": True, "appId": "a"}
     configuration["ingress"]["customDomains"] = [{"name": "chat.example.com"}]
     adopted = service_of(body, place)
     assert isinstance(adopted, FoundDocument)
-    assert [each["name"] for each in adopted.document["spec"]["secrets"]] == ["read"]
+    assert [each["name"] for each in adopted.document["spec"]["secrets"]] == [
+        "vaulted",
+        "login",
+    ]
     said = "\n".join(adopted.comments)
     assert "the secret theirs stays in the container app" in said
     assert "no field of a document says customDomains, dapr" in said

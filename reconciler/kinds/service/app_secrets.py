@@ -11,6 +11,7 @@ from typing import Any
 from reconciler.api.outputs import AppOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import AppSecret, ContainerAppSpec
+from reconciler.api.secret_fields import references
 from reconciler.api.secret_values import SecretValues
 from reconciler.arm import apps
 from reconciler.arm.clients import Arm
@@ -121,9 +122,8 @@ class AppSecrets:
         if not left:
             return []
         templates = await apps.templates_in_use(self._arm, found, apps.RETAINED)
-        registries = found["properties"]["configuration"].get("registries") or ()
-        used = {name for template in templates for name in _read(template)}
-        used |= {str(each.get("passwordSecretRef")) for each in registries}
+        registries = found["properties"]["configuration"].get("registries")
+        used = set(references([*templates, registries]))
         return [name for name in left if name not in used]
 
 
@@ -153,19 +153,6 @@ def _moved(secret: AppSecret, there: Mapping[str, Any]) -> Iterator[Change]:
         actual = str(there.get(field) or "")
         if wanted and not is_same(wanted, actual, ignore_case=field == "identity"):
             yield Change(f"{_at(secret)}.{field}", actual or None, wanted)
-
-
-def _read(value: Any) -> Iterator[str]:
-    """The names after every `secretRef` in a template: of variables, volumes and scale rules."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name == "secretRef":
-                yield str(inner)
-            else:
-                yield from _read(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _read(inner)
 
 
 def _written_at(found: Mapping[str, Any]) -> str:
