@@ -68,13 +68,16 @@ class AdapterVersion(Contract):
 
 
 class Expectation(Contract):
-    """A prompt and a text that the answer, made at temperature 0, must contain, whatever
-    its case.
+    """A prompt and a text that the answer, made at temperature 0, must contain. Case, and how many
+    spaces or line breaks stand between words, do not count.
     """
 
     prompt: str
     expect: str
     max_tokens: int = 32
+
+    def is_met_by(self, answer: str) -> bool:
+        return " ".join(self.expect.split()).casefold() in " ".join(answer.split()).casefold()
 
 
 class Canary(Contract):

@@ -115,7 +115,7 @@ def unmet(evaluation: Sequence[Expectation], answers: Sequence[str]) -> str:
     wrong = [
         (case, answer)
         for case, answer in zip(evaluation, answers, strict=True)
-        if not _holds(case, answer)
+        if not case.is_met_by(answer)
     ]
     if not wrong:
         return ""
@@ -128,10 +128,6 @@ def unmet(evaluation: Sequence[Expectation], answers: Sequence[str]) -> str:
 
 def _spoilt(run: Run) -> bool:
     return any(math.isnan(value) for row in run for value in row.values())
-
-
-def _holds(case: Expectation, answer: str) -> bool:
-    return " ".join(case.expect.split()).casefold() in " ".join(answer.split()).casefold()
 
 
 def _short(text: str, limit: int = 60) -> str:

@@ -79,9 +79,9 @@ def sync_of(conditions: Conditions) -> Axis:
         return _axis("Waits for approval", Tone.WARN, synced)
     if synced.reason in _DECIDED:
         return _axis("Held", Tone.WARN, synced)
-    if _true(conditions, ConditionType.STALLED):
+    if is_true(conditions, ConditionType.STALLED):
         return _axis("Out of sync", Tone.BAD, synced)
-    if _true(conditions, ConditionType.PROGRESSING):
+    if is_true(conditions, ConditionType.PROGRESSING):
         return _axis("Syncing", Tone.BUSY, synced)
     return _axis("Out of sync", Tone.WARN, synced)
 
@@ -90,7 +90,7 @@ def health_of(conditions: Conditions) -> Axis:
     """Whether it serves."""
     ready = conditions.get(ConditionType.READY)
     if ready is None:
-        if _true(conditions, ConditionType.STALLED):
+        if is_true(conditions, ConditionType.STALLED):
             return _axis("Refused", Tone.BAD, conditions[ConditionType.STALLED])
         return Axis("Not seen yet", Tone.QUIET)
     if ready.status is Status.UNKNOWN:
@@ -101,7 +101,7 @@ def health_of(conditions: Conditions) -> Axis:
         return _axis("Healthy", Tone.GOOD, ready)
     if ready.reason == Reason.DELETING:
         return _axis("Leaving", Tone.BUSY, ready)
-    if _true(conditions, ConditionType.PROGRESSING):
+    if is_true(conditions, ConditionType.PROGRESSING):
         return _axis("Starting", Tone.BUSY, ready)
     return _axis("Degraded", Tone.BAD, ready)
 
@@ -208,7 +208,7 @@ def _well(condition: Condition) -> bool:
     return condition.status is good or condition.reason in neutral
 
 
-def _true(conditions: Conditions, kind: ConditionType) -> bool:
+def is_true(conditions: Conditions, kind: ConditionType) -> bool:
     condition = conditions.get(kind)
     return condition is not None and condition.status is Status.TRUE
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from reconciler.api.conditions import ConditionType, Status
+from reconciler.api.conditions import ConditionType
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
-from reconciler.web.axes import Axis, Conditions, health_of, split_lines, sync_of, told_by
+from reconciler.web.axes import Axis, Conditions, health_of, is_true, split_lines, sync_of, told_by
 from reconciler.web.azure_words import plain
 
 SHORT = 4  # hexadecimal digits of a digest in a sentence
@@ -107,7 +107,7 @@ def _serving(conditions: Conditions, health: Axis, answering: Answering, because
             return "has not been looked at yet"
     if answering.serves and answering.ready:
         return f"serves{what} on {on}{AS_BEFORE}{because}"
-    if _true(conditions, ConditionType.STALLED):
+    if is_true(conditions, ConditionType.STALLED):
         return f"does not serve, and waits for you{because}"
     if health.word == "Starting":
         return f"does not serve yet{because or '; it is on its way'}"
@@ -155,8 +155,3 @@ def _short(found: re.Match[str]) -> str:
     """An ARM id as people name the resource: its type and name, or its group."""
     group, path = found.groups()
     return "/".join(path.split("/")[-2:]) if path else f"resource group {group}"
-
-
-def _true(conditions: Conditions, kind: ConditionType) -> bool:
-    condition = conditions.get(kind)
-    return condition is not None and condition.status is Status.TRUE

@@ -1,4 +1,4 @@
-"""Parses ARM paths. Types and names are compared without case; names keep theirs."""
+"""Parses ARM paths and ids. Types and names are compared without case; names keep theirs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +42,16 @@ class Target:
     @property
     def group_id(self) -> str:
         return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+
+
+def group_id(identifier: str) -> str:
+    """The id of the resource group that a resource lies in."""
+    return "/".join(identifier.split("/")[:5])
+
+
+def resource_id(identifier: str) -> str:
+    """The id of the top-level resource that an id or a path lies in."""
+    return "/".join(identifier.split("/")[:9])
 
 
 def parse(path: str) -> Target:

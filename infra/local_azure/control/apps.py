@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.runtime.scheduler import Scheduler
 from infra.local_azure.runtime.workload import RevisionStatus, revision_key
 from infra.local_azure.store import Record, Store
@@ -157,7 +158,7 @@ class AppControl:
         return pairs
 
     def _group_goes(self, app: Record) -> bool:
-        group = self._store.get(naming.group_id(app.id))
+        group = self._store.get(ids.group_id(app.id))
         return group is None or group.body["properties"]["provisioningState"] == "Deleting"
 
     def _compose(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from cronsim import CronSim
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.runtime.execution import Attempt, Judgement
 from infra.local_azure.runtime.executions import Executions
 from infra.local_azure.runtime.workload import Step, Task
@@ -112,7 +113,7 @@ class JobControl:
 
     def _goes(self, job: Record) -> bool:
         """Whether the job or its group is being deleted."""
-        group = self._store.get(naming.group_id(job.id))
+        group = self._store.get(ids.group_id(job.id))
         gone = group is None or group.body["properties"]["provisioningState"] == "Deleting"
         return gone or bool(job.body["properties"]["provisioningState"] == "Deleting")
 

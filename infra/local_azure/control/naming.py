@@ -26,13 +26,3 @@ def fqdn(app: Record) -> str:
     app lives.
     """
     return f"localhost:{app.private['port']}"
-
-
-def group_id(identifier: str) -> str:
-    """The id of the resource group that a resource lies in."""
-    return "/".join(identifier.split("/")[:5])
-
-
-def resource_id(identifier: str) -> str:
-    """The id of the top-level resource that a nested one belongs to."""
-    return "/".join(identifier.split("/")[:9])

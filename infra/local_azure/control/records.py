@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.arm.call import Call
 from infra.local_azure.arm.errors import (
     bad_request,
@@ -65,8 +66,8 @@ class Records:
         return record
 
     def acted_on(self, call: Call, kind: str) -> Record:
-        """The resource of `…/{name}/<action>` and of `…/{name}/<list>`."""
-        record = self._store.get(call.target.path.rsplit("/", 1)[0])
+        """The top-level resource of an action or a list below it."""
+        record = self._store.get(ids.resource_id(call.target.path))
         if record is None or record.kind != kind.lower():
             self.group(call)
             raise not_found(kind, call.target.names[0], call.target.group or "")
@@ -179,6 +180,13 @@ class Records:
         shown = {"token": token, "expires": clock.zulu(clock.now() + lifetime)}
         named = {"id": record.id, "name": record.name, "type": f"{kind}/accesstoken"}
         return Reply(200, {"location": record.body["location"], "properties": shown, **named})
+
+    def succeed(self, operation: Operation) -> None:
+        """The end of a write that leaves nothing else to do."""
+        record = self._store.get(operation.resource)
+        if record is not None:
+            record.body["properties"]["provisioningState"] = "Succeeded"
+            self._store.put(record)
 
     def write(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.arm.ids import Target
 from infra.local_azure.arm.operations import Operations
 from infra.local_azure.changes import Changes
@@ -135,7 +136,7 @@ class Hooks:
         """After the answer to a request for an environment or something in it: the environment may
         turn Failed by itself.
         """
-        event, key = CURRENT.get(), "/".join(key.split("/")[:9])
+        event, key = CURRENT.get(), ids.resource_id(key)
         if (
             event is None
             or not event.operation.startswith(ENVIRONMENT)

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.arm.errors import bad_request
 from infra.local_azure.changes import Changes
 from infra.local_azure.store import Record, Store
@@ -48,7 +49,7 @@ class Shares:
 
     def remove(self, record: Record) -> None:
         """What the data plane does with a share that has no lease."""
-        owner = self._store.get("/".join(record.id.split("/")[:9]))
+        owner = self._store.get(ids.resource_id(record.id))
         self._copies.delete(
             record, service_settings.retention_days(self._store, owner) if owner else 0
         )

@@ -75,7 +75,7 @@ class Evaluations:
         if status in DENIED:
             # The key may have been rotated since the step began; the next look asks with this one.
             known = replace(known, key=await self._key(spec))
-        if status == 200 and not _holds(cases[known.met], text):
+        if status == 200 and not cases[known.met].is_met_by(text):
             return Answered(failed=_told(cases, known.met, text))
         known = self._progress[spec.name] = self._counted(known, status)
         if known.silent is not None:
@@ -168,11 +168,6 @@ def _text(content: bytes) -> str:
 
 def _words(content: bytes) -> str:
     return " ".join(content.decode(errors="replace").split())
-
-
-def _holds(case: Expectation, answer: str) -> bool:
-    """As replicas judge the evaluations of adapters (`serving.proof`)."""
-    return " ".join(case.expect.split()).casefold() in " ".join(answer.split()).casefold()
 
 
 def _told(cases: tuple[Expectation, ...], place: int, answer: str) -> str:

@@ -45,9 +45,11 @@ def document(
     """
     template, configuration = properties["template"], properties["configuration"]
     _mode(configuration["activeRevisionsMode"])
-    _inactive(configuration["maxInactiveRevisions"])
+    _within("maxInactiveRevisions", configuration["maxInactiveRevisions"], _MOST_INACTIVE)
     _suffix(app, template["revisionSuffix"])
-    _grace(template["terminationGracePeriodSeconds"])
+    _within(
+        "terminationGracePeriodSeconds", template["terminationGracePeriodSeconds"], _MOST_GRACE_S
+    )
     run(properties, secrets, storages, profiles)
     _scale(template["scale"])
     _ingress(configuration["ingress"])
@@ -108,22 +110,10 @@ def _mode(mode: str) -> None:
         )
 
 
-def _inactive(most: int | None) -> None:
-    if most is not None and not 0 <= most <= _MOST_INACTIVE:
-        text = (
-            f"The value '{most}' of maxInactiveRevisions is invalid: it must be between 0 and"
-            f" {_MOST_INACTIVE}."
-        )
-        raise bad_request("ContainerAppInvalidMaxInactiveRevisions", text)
-
-
-def _grace(seconds: int | None) -> None:
-    if seconds is not None and not 0 <= seconds <= _MOST_GRACE_S:
-        text = (
-            f"The value '{seconds}' of terminationGracePeriodSeconds is invalid: it must be"
-            f" between 0 and {_MOST_GRACE_S}."
-        )
-        raise bad_request("ContainerAppInvalidTerminationGracePeriodSeconds", text)
+def _within(field: str, value: int | None, most: int) -> None:
+    if value is not None and not 0 <= value <= most:
+        text = f"The value '{value}' of {field} is invalid: it must be between 0 and {most}."
+        raise bad_request(f"ContainerAppInvalid{field[0].upper()}{field[1:]}", text)
 
 
 def _image(container: str, image: str) -> None:
@@ -257,38 +247,44 @@ def _volumes(template: Body, storages: set[str]) -> None:
     if len(volumes) < len(template["volumes"] or []) or not all(volumes):
         raise bad_request("ContainerAppInvalidVolumeName", "Each volume must have its own name.")
     for label, volume in volumes.items():
-        kind = volume.get("storageType") or "EmptyDir"
-        if kind not in {"AzureFile", "EmptyDir", "Secret"}:
-            raise not_implemented(f"volumes of type '{kind}'")
-        for item in volume.get("secrets", []):
-            if not item.get("secretRef") or _leaves(str(item.get("path") or "")):
-                raise bad_request(
-                    "ContainerAppInvalidSecretVolume",
-                    f"A secret of volume '{label}' has no name or a path that leaves it.",
-                )
-        if kind == "AzureFile" and volume.get("storageName") not in storages:
-            text = (
-                f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in"
-                " the managed environment."
-            )
-            raise bad_request("ContainerAppVolumeStorageNotFound", text)
+        _volume(str(label), volume, storages)
     for container in [*(template["initContainers"] or []), *template["containers"]]:
         for mount in container.get("volumeMounts", []):
-            if mount.get("volumeName") not in volumes:
-                text = (
-                    f"The volume '{mount.get('volumeName')}' mounted by container"
-                    f" '{container['name']}' is not defined."
-                )
-                raise bad_request("ContainerAppInvalidVolumeMount", text)
-            path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
-            # Azure took relative paths of volumes with secrets (recorded), of others it does not.
-            secret = volumes[mount["volumeName"]].get("storageType") == "Secret"
-            placed = bool(path) if secret else path.startswith("/")
-            if not placed or ":" in path or ".." in path.split("/") or _leaves(below):
-                raise bad_request(
-                    "ContainerAppInvalidVolumeMount",
-                    f"The mount path '{path}' or its subPath '{below}' is invalid.",
-                )
+            _mount(container["name"], mount, volumes)
+
+
+def _volume(label: str, volume: Body, storages: set[str]) -> None:
+    kind = volume.get("storageType") or "EmptyDir"
+    if kind not in {"AzureFile", "EmptyDir", "Secret"}:
+        raise not_implemented(f"volumes of type '{kind}'")
+    for item in volume.get("secrets", []):
+        if not item.get("secretRef") or _leaves(str(item.get("path") or "")):
+            raise bad_request(
+                "ContainerAppInvalidSecretVolume",
+                f"A secret of volume '{label}' has no name or a path that leaves it.",
+            )
+    if kind == "AzureFile" and volume.get("storageName") not in storages:
+        text = (
+            f"The storage '{volume.get('storageName')}' of volume '{label}' was not found in"
+            " the managed environment."
+        )
+        raise bad_request("ContainerAppVolumeStorageNotFound", text)
+
+
+def _mount(container: str, mount: Body, volumes: Body) -> None:
+    name = mount.get("volumeName")
+    if name not in volumes:
+        text = f"The volume '{name}' mounted by container '{container}' is not defined."
+        raise bad_request("ContainerAppInvalidVolumeMount", text)
+    path, below = str(mount.get("mountPath") or ""), str(mount.get("subPath") or "")
+    # Azure took relative paths of volumes with secrets (recorded), of others it does not.
+    secret = volumes[name].get("storageType") == "Secret"
+    placed = bool(path) if secret else path.startswith("/")
+    if not placed or ":" in path or ".." in path.split("/") or _leaves(below):
+        raise bad_request(
+            "ContainerAppInvalidVolumeMount",
+            f"The mount path '{path}' or its subPath '{below}' is invalid.",
+        )
 
 
 def _leaves(path: str) -> bool:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from infra.local_azure.arm.call import Call, Routes
-from infra.local_azure.arm.errors import ArmError, conflict, not_found
+from infra.local_azure.arm.errors import ArmError, conflict
 from infra.local_azure.arm.reply import Reply, listed
 from infra.local_azure.changes import Changes
 from infra.local_azure.control.jobs import JobControl
-from infra.local_azure.control.naming import EXECUTION, JOB
+from infra.local_azure.control.naming import EXECUTION
 from infra.local_azure.control.records import Body, Records
 from infra.local_azure.control.writes import Writes
 from infra.local_azure.providers.provider import Provider
@@ -74,7 +74,7 @@ class JobExecutions(Provider):
     def stop(self, call: Call) -> Reply:
         """Stop one; stopping what has ended already changes nothing."""
         name = call.target.names[1]
-        self._end(self._execution(call, self._job(call), name))
+        self._end(self._execution(call, name))
         return Reply(200)
 
     def stop_all(self, call: Call) -> Reply:
@@ -103,13 +103,11 @@ class JobExecutions(Provider):
         )
 
     def get(self, call: Call) -> Reply:
-        return Reply(
-            200, self._view(call, self._execution(call, self._job(call), call.target.names[1]))
-        )
+        return Reply(200, self._view(call, self._execution(call, call.target.names[1])))
 
     def replicas(self, call: Call) -> Reply:
         """The replicas of one execution, with the addresses of their logs."""
-        execution = self._execution(call, self._job(call), call.target.names[1])
+        execution = self._execution(call, call.target.names[1])
         return Reply(
             200,
             {
@@ -125,14 +123,8 @@ class JobExecutions(Provider):
             self.store.put(execution)
             self.changes.tell()
 
-    def _job(self, call: Call) -> Record:
-        record = self.store.get("/".join(call.target.path.split("/")[:9]))
-        if record is None or record.kind != JOB:
-            self.records.group(call)
-            raise not_found(TYPE, call.target.names[0], call.target.group or "")
-        return record
-
-    def _execution(self, call: Call, record: Record, name: str) -> Record:
+    def _execution(self, call: Call, name: str) -> Record:
+        record = self.records.acted_on(call, TYPE)
         execution = self.store.get(f"{record.id}/executions/{name}")
         if execution is None:
             text = f"The execution '{name}' of job '{record.name}' was not found."

@@ -101,7 +101,7 @@ class ManagedEnvironments(Provider):
         }
 
     def finishers(self) -> Mapping[str, Finisher]:
-        return {"environment.done": self.done, "environment.deleted": self.deleted}
+        return {"environment.done": self.records.succeed, "environment.deleted": self.deleted}
 
     def status(self, call: Call) -> Reply:
         return self.writes.status(WORDING, call)
@@ -199,12 +199,6 @@ class ManagedEnvironments(Provider):
             factor=2,
             check=self._refuse_occupied,
         )
-
-    def done(self, operation: Operation) -> None:
-        record = self.store.get(operation.resource)
-        if record is not None:
-            record.body["properties"]["provisioningState"] = "Succeeded"
-            self.store.put(record)
 
     def deleted(self, operation: Operation) -> None:
         self.store.delete(operation.resource)

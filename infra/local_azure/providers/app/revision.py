@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from infra.local_azure import clock
 from infra.local_azure.arm.call import Call, Routes
-from infra.local_azure.arm.errors import ArmError, not_found
+from infra.local_azure.arm.errors import ArmError
 from infra.local_azure.arm.reply import Reply, listed
 from infra.local_azure.changes import Changes
 from infra.local_azure.control.apps import AppControl
-from infra.local_azure.control.naming import APP, REVISION, revision_id
+from infra.local_azure.control.naming import REVISION, revision_id
 from infra.local_azure.control.records import Body, Records
 from infra.local_azure.control.workloads import weights
 from infra.local_azure.providers.provider import Provider
@@ -44,15 +44,14 @@ class Revisions(Provider):
 
     def listing(self, call: Call) -> Reply:
         """Oldest first; inactive ones too, unless the filter asks for active ones."""
-        app = self._app(call)
+        app = self.records.acted_on(call, TYPE)
         records = self.store.each(REVISION, app.id)
         if "active eq true" in call.query.get("$filter", "").lower():
             records = [record for record in records if record.body["active"]]
         return listed([self._view(call, app, record) for record in records])
 
     def get(self, call: Call) -> Reply:
-        app = self._app(call)
-        return Reply(200, self._view(call, app, self._revision(call, app)))
+        return Reply(200, self._view(call, *self._revision(call)))
 
     def activate(self, call: Call) -> Reply:
         return self._switch(call, active=True)
@@ -61,21 +60,18 @@ class Revisions(Provider):
         return self._switch(call, active=False)
 
     async def restart(self, call: Call) -> Reply:
-        app = self._app(call)
-        await self.apps.restart(app, self._revision(call, app))
+        await self.apps.restart(*self._revision(call))
         return Reply(200, "Restart succeeded")
 
     def replicas(self, call: Call) -> Reply:
-        app = self._app(call)
-        revision = self._revision(call, app)
+        app, revision = self._revision(call)
         status = self.apps.status(app, revision)
         return Reply(
             200, {"value": [_replica(call, revision, replica) for replica in status.replicas]}
         )
 
     def replica(self, call: Call) -> Reply:
-        app = self._app(call)
-        revision = self._revision(call, app)
+        app, revision = self._revision(call)
         wanted = call.target.names[2].lower()
         for status in self.apps.status(app, revision).replicas:
             if status.name.lower() == wanted:
@@ -87,8 +83,7 @@ class Revisions(Provider):
         )
 
     def _switch(self, call: Call, *, active: bool) -> Reply:
-        app = self._app(call)
-        record = self._revision(call, app)
+        app, record = self._revision(call)
         record.body |= (
             {"active": active} if active else {"active": active, "lastActive": clock.now()}
         )
@@ -108,15 +103,9 @@ class Revisions(Provider):
             status=self.apps.status(app, record),
         )
 
-    def _app(self, call: Call) -> Record:
-        record = self.store.get("/".join(call.target.path.split("/")[:9]))
-        if record is None or record.kind != APP:
-            self.records.group(call)
-            raise not_found(TYPE, call.target.names[0], call.target.group or "")
-        return record
-
-    def _revision(self, call: Call, app: Record) -> Record:
-        name = call.target.names[1]
+    def _revision(self, call: Call) -> tuple[Record, Record]:
+        """The container app, and its revision that the call names."""
+        app, name = self.records.acted_on(call, TYPE), call.target.names[1]
         record = self.store.get(revision_id(app, name))
         if record is None:
             raise ArmError(
@@ -124,7 +113,7 @@ class Revisions(Provider):
                 "RevisionNotFound",
                 f"The revision '{name}' of container app '{app.name}' was not found.",
             )
-        return record
+        return app, record
 
 
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from infra.local_azure import clock
+from infra.local_azure.arm import ids
 from infra.local_azure.arm.body_types import TEXT, WHOLE, known_fields
 from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict
@@ -265,7 +266,7 @@ class FileShares(Provider):
         """What lists show of a share. Old accounts and old api-versions know nothing of tiers that
         change, and of leases.
         """
-        body, owner = record.body, self.store.get("/".join(record.id.split("/")[:9]))
+        body, owner = record.body, self.store.get(ids.resource_id(record.id))
         properties: Body = {}
         if call.version >= "2020-08":
             lease = leases.describe(self.store, record.key)

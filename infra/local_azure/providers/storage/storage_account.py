@@ -13,7 +13,7 @@ from infra.local_azure import clock
 from infra.local_azure.arm.body_types import ANY, COMMON, TEXT, TRUTH
 from infra.local_azure.arm.call import Call, Routes
 from infra.local_azure.arm.errors import ArmError, bad_request, conflict, not_found
-from infra.local_azure.arm.operations import Finisher, Operation, Operations
+from infra.local_azure.arm.operations import Finisher, Operations
 from infra.local_azure.arm.polling import Polling, address, refuse_failed
 from infra.local_azure.arm.reply import Reply, listed
 from infra.local_azure.changes import Changes
@@ -73,7 +73,7 @@ class StorageAccounts(Provider):
         }
 
     def finishers(self) -> Mapping[str, Finisher]:
-        return {"account.created": self.created}
+        return {"account.created": self.records.succeed}
 
     def put(self, call: Call) -> Reply:
         """A new account takes a while and answers 202 with nothing; an existing one is
@@ -121,12 +121,6 @@ class StorageAccounts(Provider):
             None,
             {"Location": where.replace("?", "?monitor=true&", 1), **self.polling.waiting(call)},
         )
-
-    def created(self, operation: Operation) -> None:
-        record = self.store.get(operation.resource)
-        if record is not None:
-            record.body["properties"]["provisioningState"] = "Succeeded"
-            self.store.put(record)
 
     def result(self, call: Call) -> Reply:
         running = self.operations.get(call.target.name)
