@@ -84,7 +84,7 @@ def _show(found: Acceptance) -> None:
         print(f"= {where(each.steps)}")
         print(f"      {each.object} {each.path}")
     for one in found.refused:
-        print(f"! {one.object} {one.path}")
+        print(f"! {one.object} {one.path}".rstrip())
         say(f"      stays as it is in the document: {one.reason}")
     print(*found.file.difference(), sep="", end="")
     if found.remaining:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.document_file import DocumentFile
-from reconciler.cli.drift import full_name, look_with
+from reconciler.cli.drift import full_name, is_resource, look_with
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.foresight import planning
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from reconciler.cli.output.subject import Subject
     from reconciler.daemon import Daemon
     from reconciler.settings import Settings
+
+
+_ABSENT = "it does not exist, and no field says that: remove the document, or have it created"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,12 @@ async def decide(
         drift = await look_with(daemon, subject, [document])
         chosen = _chosen([*_differences(drift)], paths, document)
         taken, refused = _sorted_out(chosen, drift, document)
+        if not paths:
+            refused += [
+                Refused(str(line.key), "", _ABSENT)
+                for line in drift.lines
+                if line.missing and is_resource(line.key)
+            ]
         while taken:
             changed = _change(file, document, taken)
             remaining = await _remaining(daemon, changed, document)

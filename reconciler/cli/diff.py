@@ -118,7 +118,7 @@ def differences(line: PlanLine, drift: Drift) -> Iterator[dict[str, Any]]:
     """What differs of one object, as JSON, see docs/status.md."""
     from reconciler.engine.arguments import by_flag
 
-    if line.action == "create":
+    if line.missing:
         yield {
             "object": str(line.key),
             "path": "",
@@ -155,17 +155,26 @@ def show_document(
     for each in changes:
         if each["object"] != last:
             last = each["object"]
-            print(f"~ {last}")
+            print(f"~ {last}" if each["path"] else f"- {last}   does not exist")
             print(*_who(each), sep="", end="")
-        change = Change(each["path"] or "(object)", each["found"], each["asked"])
-        print(*field_lines(change, width), sep="\n")
+        if each["path"]:
+            change = Change(each["path"], each["found"], each["asked"])
+            print(*field_lines(change, width), sep="\n")
     for problem in problems:
         say(f"? {problem}")
     if unread:
         say(f"? the Activity Log cannot be read, so it may have been another: {unread}")
-    count = len(changes)
-    differ = f"{count} {'field differs' if count == 1 else 'fields differ'}"
-    print(differ if changes else "nothing differs")
+    missing = sum(not each["path"] for each in changes)
+    fields = len(changes) - missing
+    counts = (
+        *([f"{fields} {'field differs' if fields == 1 else 'fields differ'}"] if fields else []),
+        *(
+            [f"{missing} {'object is' if missing == 1 else 'objects are'} missing"]
+            if missing
+            else []
+        ),
+    )
+    print(", ".join(counts) or "nothing differs")
 
 
 def _who(change: dict[str, Any]) -> Iterator[str]:

@@ -98,6 +98,13 @@ def _held(line: PlanLine, spec: Any, there: Mapping[str, Any]) -> tuple[Change, 
     return differences(spec, there["properties"]["template"]) if line.held else ()
 
 
+def is_resource(key: ObjectKey) -> bool:
+    """Whether the object is a resource of Azure, and no folder or file on the share."""
+    from reconciler.api.kinds import Kind
+
+    return any(kind == key.kind and kind.arm for kind in Kind)
+
+
 def full_name(document: Loaded) -> str:
     """`Kind/name`."""
     return f"{document.document.kind}/{document.document.metadata.name}"

@@ -51,7 +51,7 @@ class PlanLine:
     """What the loop would do to one object; with `refuse`, that it does nothing for a document.
     `effect` says in words what the action means, `problem` why it will not happen by itself,
     `transfer` what is sent to the share, `last_write` who wrote to the object last, `outputs` the
-    facts that the look found.
+    facts that the look found, `missing` that there is no such object.
     """
 
     key: ObjectKey
@@ -63,6 +63,7 @@ class PlanLine:
     transfer: Transfer | None = None
     last_write: LastWrite | None = None
     outputs: Outputs | None = field(default=None, compare=False)
+    missing: bool = False
 
     @property
     def waits(self) -> bool:
@@ -105,13 +106,15 @@ async def plan(
 
 class _Facts:
     """The `Facts` of a plan: `seen` are outputs that it saw, `coming` objects it would create,
-    `stuck` those that cannot become ready, each with the objects at the root of it.
+    `absent` missing ones that are only reported, `stuck` those that cannot become ready, each with
+    the objects at the root of it.
     """
 
     def __init__(self, book: FactBook) -> None:
         self.book = book
         self.seen: dict[ObjectKey, Outputs | None] = {}
         self.coming: set[ObjectKey] = set()
+        self.absent: set[ObjectKey] = set()
         self.stuck: dict[ObjectKey, tuple[ObjectKey, ...]] = {}
 
     def outputs(self, key: ObjectKey, of: type[Known]) -> Known:
@@ -136,7 +139,12 @@ class _Facts:
         elif desired.policy in (Policy.MANAGE, Policy.ASK):
             self.coming.add(desired.key)
         elif desired.policy.watches:
-            self.stuck[desired.key] = (desired.key,)
+            self.misses(desired)
+
+    def misses(self, desired: Desired) -> None:
+        """It does not exist, and nobody creates it."""
+        self.absent.add(desired.key)
+        self.stuck[desired.key] = (desired.key,)
 
     def roots(self, desired: Desired) -> tuple[ObjectKey, ...]:
         """What must become ready before `desired` is written, and cannot."""
@@ -151,12 +159,16 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
     try:
         observed = await kind.observe(desired, facts)
     except NotReadyYet as error:
+        if desired.policy.watches and facts.absent.intersection(desired.refs):
+            # What it stands on does not exist, so it does not either.
+            facts.misses(desired)
+            return _watched(_created(desired), desired)
         if not coming:
             facts.stuck[desired.key] = facts.roots(desired) or (desired.key,)
             return _of(desired, "wait", problem=error.message)
         # It cannot be observed, because a reference does not exist yet; it is created after that.
         facts.coming.add(desired.key)
-        made = _of(desired, "create", effect=f"created after {', '.join(map(str, coming))}")
+        made = _created(desired, f"created after {', '.join(map(str, coming))}")
         return _asking(_blocked(made, desired, facts), desired)
     except ReconcileError as error:
         facts.stuck[desired.key] = (desired.key,)
@@ -168,11 +180,21 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         outputs=observed.outputs,
     )
     if desired.policy.watches and line.action not in ("no-op", "wait"):
-        told = why_watched(desired)
-        if desired.policy is Policy.PAUSED:
-            return replace(line, action="wait", effect=line.action, problem=told)
-        return replace(line, action="no-op", effect="only reported", problem=told)
+        return _watched(line, desired)
     return _asking(_blocked(line, desired, facts), desired)
+
+
+def _watched(line: PlanLine, desired: Desired) -> PlanLine:
+    """The line of an object that nobody writes."""
+    told = why_watched(desired)
+    if desired.policy is Policy.PAUSED:
+        return replace(line, action="wait", effect=line.action, problem=told)
+    said = "it is missing, and only reported" if line.missing else "only reported"
+    return replace(line, action="no-op", effect=said, problem=told)
+
+
+def _created(desired: Desired, effect: str = "create") -> PlanLine:
+    return replace(_of(desired, "create", effect=effect), missing=True)
 
 
 def _blocked(line: PlanLine, desired: Desired, facts: _Facts) -> PlanLine:
@@ -200,7 +222,7 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
             problem=observed.message or "an operation is running on it",
         )
     if not observed.exists:
-        return _of(desired, "create", effect="create")
+        return _created(desired)
     if not observed.changes:
         held = HELD if observed.held else ""
         return _of(desired, "no-op", effect=held, problem=observed.message if held else "")

@@ -67,9 +67,10 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
     record = ledger.records.get(key)
     if record is None or key in ledger.pending:
         return None
-    # Nothing is written to an object that is only observed, so there is nothing to wait for.
+    # Nothing is written to an object that is only observed, so there is nothing to wait for. One
+    # that is missing only a person can bring, and with it what waits for it.
     if record.phase is Phase.UNREADY and ledger.desired[key].policy.watches:
-        return ExitClass.DONE
+        return ExitClass.DONE if record.exists else ExitClass.WAITING_FOR_HUMAN
     if record.failed and record.phase in (Phase.READY, Phase.UNREADY):
         return ExitClass.FAILED
     if record.phase is Phase.READY and record.reason in HELD:

@@ -105,6 +105,25 @@ def test_a_place_stays_beside_what_is_above():
     )
 
 
+def test_what_is_only_reported_does_not_match(capsys, monkeypatch):
+    """A run that ends well over documents that observe says what differs, and not that everything
+    matches.
+    """
+    said = "ContainerApp/web: size: 1 -> 2; reconcilePolicy is Observe"
+    row = SimpleNamespace(
+        ref="InferenceService/web",
+        conditions=[Condition.model_validate(condition("Synced", "False", "ObserveOnly", said))],
+    )
+    narrator = Narrator(SimpleNamespace(target_title="local Azure", runs_here=True), quiet=False)
+    narrator.daemon = SimpleNamespace(store=SimpleNamespace(documents=lambda: [row]))
+    monkeypatch.setattr("reconciler.cli.output.narrator.ready_block", lambda *_, **__: "")
+    narrator.ready(0)
+    shown = capsys.readouterr().out
+    assert "everything matches" not in shown
+    assert "nothing is left to do; what differs is only reported" in shown
+    assert "InferenceService/web  ObserveOnly: ContainerApp/web: size: 1 -> 2" in shown
+
+
 def passes(narrator, *outcomes):
     for key, phase, message in outcomes:
         narrator.saw(key, Outcome(phase, message=message), 0.0)
@@ -188,7 +207,7 @@ async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
         composition=composition,
         intake=SimpleNamespace(unfit=dict),
         checkout=None,
-        store=SimpleNamespace(get=lambda _: ""),
+        store=SimpleNamespace(get=lambda _: "", documents=list),
     )
     narrator.watching()
     app = ObjectKey("ContainerApp", "web")

@@ -29,8 +29,11 @@ def test_documents_that_observe_write_nothing(make_stage):
     stage.code("web")
     stage.save(*observing(FIRST))
     mark = len(stage.journal())
-    done = stage.once("-y", "--timeout", "10", code=5)
+    done = stage.once("-y", code=4)
     assert "ResourceGroup/dev is missing; reconcilePolicy is Observe" in done.stdout
+    told = stage.moorage("diff", "dev", "-f", str(stage.manifest)).stdout
+    assert "- ResourceGroup/dev   does not exist" in told
+    assert "7 objects are missing" in told
     assert writes(stage, mark) == []
     stage.save(*FIRST)
     stage.once("-y")

@@ -190,17 +190,6 @@ async def test_nothing_is_written_while_an_operation_runs_on_the_object(harness)
         assert harness.cloud.writes() == ["update"]
 
 
-async def test_observe_reports_and_writes_nothing(harness):
-    """Under reconcilePolicy Observe differences show in the status and stay."""
-    harness.cloud.objects["app"] = {"size": 0}
-    async with harness.running(harness.thing("app", size=1, policy=Policy.OBSERVE)) as controller:
-        assert await controller.settled() is ExitClass.DONE
-        await asyncio.sleep(100)
-        assert harness.cloud.writes() == []
-        assert harness.condition(controller, "Synced") == ("False", "ObserveOnly")
-        assert "size: 0 -> 1" in controller.conditions(harness.DOC).get("Synced").message
-
-
 async def test_skip_does_not_even_look(harness):
     """Under reconcilePolicy Skip the kind is never called."""
     async with harness.running(harness.thing("app", size=1, policy=Policy.SKIP)) as controller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.errors import TerminalError
+from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import Change, Impact, Policy
 
 pytestmark = pytest.mark.looptime
@@ -57,6 +57,26 @@ async def test_each_action_is_named(harness):
     ]
     assert [str(change) for change in lines[1].changes] == ["a: 0 -> 1"]
     assert lines[3].changes
+
+
+@pytest.mark.parametrize("policy", [Policy.OBSERVE, Policy.PAUSED])
+async def test_what_is_only_observed_and_missing_is_told(harness, policy):
+    """Also what stands on it and cannot be looked at without it; nothing of it is called created."""
+
+    async def needs_the_group(_verb, name):
+        if name == "app":
+            raise NotReadyYet(Reason.WAITING_FOR_REFERENCE, "there is no group")
+
+    harness.kind.before_call = needs_the_group
+    _, lines = await planned(
+        harness,
+        harness.thing("group", a=1, policy=policy),
+        harness.thing("app", ("group",), a=1, policy=policy),
+    )
+    assert all(line.missing for line in lines)
+    action = "no-op" if policy is Policy.OBSERVE else "wait"
+    assert {line.action for line in lines} == {action}
+    assert all(line.problem for line in lines)
 
 
 async def test_what_comes_after_the_first_write_is_part_of_the_effect(harness):

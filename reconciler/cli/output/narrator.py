@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -43,6 +43,7 @@ ROLLOUTS = 1.0  # seconds between looks at rollouts
 SHARE = 20.0  # a look at rollouts is made after this many times the seconds that the last one took
 EVERY = 30.0  # seconds between lines about the same wait, where no terminal can show a moving one
 UNLIKE = "not everything matches the documents; `moorage status` shows what is missing"
+REPORTED = "nothing is left to do; what differs is only reported, and nothing is written"
 _SIZE = re.compile(r"[\d.]+ (?:B|[KMG]iB)\b")
 
 
@@ -142,22 +143,31 @@ class Narrator:
         self._status.stop()
         took = time.monotonic() - self._began
         self._matches = code == 0
-        if code == 0:
-            self.console.print(
-                f"\n[green]everything matches the documents[/], after {took:.0f} s\n"
-            )
-        else:
-            self.console.print()
+        self.console.print()
+        if code:
             self._verdict(UNLIKE, "red")
             self._causes()
-            self.console.print()
+        elif reported := self._only_reported():
+            self._verdict(REPORTED, "yellow")
+            self._causes(reported)
+        else:
+            self.console.print(f"[green]everything matches the documents[/], after {took:.0f} s")
+        self.console.print()
         block = ready_block(self.daemon.store, self.settings, whole=code == 0)
         if block:
             self.console.print(escape(block), soft_wrap=True)
 
-    def _causes(self) -> None:
-        for row in self.daemon.store.documents():
+    def _causes(self, rows: Iterable[DocumentRow] | None = None) -> None:
+        for row in self.daemon.store.documents() if rows is None else rows:
             self._why(row)
+
+    def _only_reported(self) -> list[DocumentRow]:
+        """The documents that differ from Azure, and whose policy is that nothing is written."""
+        return [
+            row
+            for row in self.daemon.store.documents()
+            if any(each.reason is Reason.OBSERVE_ONLY for each in row.conditions)
+        ]
 
     def _why(self, row: DocumentRow) -> None:
         """Why Azure does not match the document, one line for each cause."""
@@ -280,7 +290,9 @@ class Narrator:
         self._status.stop()
         clock = time.strftime("%H:%M:%S")
         self._matches = code == 0 and not refused
-        if self._matches:
+        if self._matches and self._only_reported():
+            self._verdict(f"{clock}  {REPORTED}", "yellow")
+        elif self._matches:
             self.console.print(f"{clock}  [green]everything matches the documents[/]{after}")
         else:
             self._verdict(f"{clock}  {UNLIKE}", "yellow")
@@ -309,7 +321,7 @@ class Narrator:
         """Its first clause in the colour; on a narrow terminal in several lines."""
         for line in hang("", text, width_of(self.console)):
             shown = Text(line)
-            shown.highlight_words([UNLIKE.partition(";")[0]], style)
+            shown.highlight_words([each.partition(";")[0] for each in (UNLIKE, REPORTED)], style)
             self.console.print(shown)
 
     def _say(self, text: str) -> None:
