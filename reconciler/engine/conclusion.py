@@ -64,8 +64,8 @@ class Conclusion:
         return set(found.values())
 
     def _doubt(self, keys: Iterable[ObjectKey]) -> set[DocumentRef]:
-        """Mark objects whose last look read facts that have changed: they may have to change too,
-        so their document is not done until the next look. Returns the documents concerned.
+        """Mark the objects whose last look read facts that have changed. They may have to change
+        too, so their documents are not done until the next look. Returns these documents.
         """
         documents = set()
         for key in keys:
@@ -184,7 +184,9 @@ class Conclusion:
         )
 
     def _open(self, item: Desired | Gone, outcome: Outcome, record: ObjectRecord) -> set[ObjectKey]:
-        """Returns the dependents to wake: `item` became ready or unready, or its facts changed."""
+        """Record whether dependents of `item` may go on. Returns the dependents to wake, because
+        that or the facts of `item` changed.
+        """
         ledger, key = self.ledger, item.key
         current = ledger.desired.get(key)
         if current is None or replace(current, generation=item.generation) != item:

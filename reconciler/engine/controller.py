@@ -49,8 +49,8 @@ Watcher = Callable[[ObjectKey, Outcome, float], None]
 
 
 class Controller:
-    """All methods belong to the loop's thread. `run` works until `stop`; everything else may be
-    called at any time.
+    """Call all methods on the thread of the event loop. `run` works until `stop`; everything else
+    may be called at any time.
 
     `why_not` is asked right before each request that writes (the leader lease); `watch` is told
     every outcome and how long it took.
@@ -101,13 +101,14 @@ class Controller:
         for document in self._ledger.concerned(before, changed):
             self._conclusion.refresh(document)
         if len(changed) > CROWD:
-            # First what refers to nothing, which all else waits for. Without that, what the first
-            # Environment sets going comes before the last one is even begun.
+            # Objects without references go first, because everything else waits for them. Otherwise
+            # the dependents of the first Environment would run before the last Environment had its
+            # turn.
             self._wake((key for key in changed if self._begins(key)), Priority.SAVE)
         return self._wake(changed, Priority.SAVE)
 
     def expect(self) -> None:
-        """A save is being read, and what it changes is about to be handed over."""
+        """Announce that a save is being read: `set_desired` will follow with what it changed."""
         self._queue.expect()
 
     def set_orphans(self, orphans: Sequence[Desired | Gone]) -> tuple[ObjectKey, ...]:
@@ -167,7 +168,7 @@ class Controller:
         return self._summary.observed_generation(document)
 
     def documents(self) -> tuple[DocumentState, ...]:
-        """Present ones and those on their way out."""
+        """The documents that exist, and those that are being deleted."""
         return (
             *self._ledger.documents.values(),
             *(gone.state for gone in self._ledger.gone_documents.values()),
@@ -256,10 +257,11 @@ class Controller:
         # What follows from a save is waited for as well.
         self._wake(wake, min(priority, Priority.EDIT))
         if priority is Priority.SAVE and outcome.phase is Phase.WAITING:
-            self._hasten(item)
+            self._prioritize_references(item)
         self.trigger(answered, Priority.CROWD)
         for reader in readers:
-            # Not at once: two objects that read each other must not chase each other.
+            # Not at once: two objects that read each other's facts would wake each other without
+            # end.
             self._queue.add_after(reader, self._pacing.fastest)
         if outcome.backoff and isinstance(item, Desired):
             # A reference may be the cause, even if it was ready at the last look: look again.
@@ -269,9 +271,9 @@ class Controller:
         if self._watch:
             self._watch(key, outcome, loop.time() - began)
 
-    def _hasten(self, item: Desired | Gone) -> None:
-        """Look next at what a saved object waits for and nobody has looked at: after a start that
-        is behind a thousand others.
+    def _prioritize_references(self, item: Desired | Gone) -> None:
+        """Look next at the references of a saved object that nobody has looked at yet. Soon after
+        a start, they would otherwise be behind a thousand other objects.
         """
         pending = self._ledger.pending.intersection(item.refs)
         self._wake(pending, Priority.SAVE)
@@ -338,8 +340,8 @@ class Controller:
         return (gone or self._ledger.desired[key]).document
 
     async def _resync(self) -> None:
-        """All keys together, so that they share one listing per type; the jitter keeps daemons
-        apart.
+        """Look at all keys together, so that they share one list call per type. The jitter keeps
+        several daemons from doing so at the same moment.
         """
         while True:
             await asyncio.sleep(self._pacing.resync * random.uniform(0.9, 1.1))

@@ -58,9 +58,9 @@ async def delete(writer: Writer, gone: Gone) -> Outcome:
 
 
 def _leave(writer: Writer, gone: Gone, left: float) -> Outcome:
-    """Leave the object in place and forget it. If its document is still there, the next version of
-    a folder takes its place, which is no event. Otherwise the event comes after everything else of
-    the document is deleted: until then the document may come back.
+    """Leave the object in place and forget it. If its document still exists, this is an old version
+    of a folder and there is no event. Otherwise the event is recorded when everything else of the
+    document is deleted, because until then the document may come back.
     """
     ledger = writer.ledger
     if gone.document in ledger.documents:
@@ -134,9 +134,9 @@ def _finished(writer: Writer, gone: Gone, wrote: Wrote | None) -> Outcome:
 
 
 def never_made(record: ObjectRecord, gone: Gone) -> bool:
-    """Whether nothing of it was ever made: a look did not find it, or no look was possible (it
-    refers to an object of another set), and nothing was written. So it is with a name that was
-    corrected in time. An object that the inventory lists exists, even if nobody has looked.
+    """Whether it never existed: nothing was written, and a look did not find it or was not possible
+    because it refers to an object of another set. An example is a wrong name that was corrected in
+    time. An object that the inventory lists exists, even if nobody has looked at it.
     """
     looked = record.seen is not None or not gone.listed
     return looked and not record.exists and not record.writes and record.operation is None

@@ -26,8 +26,8 @@ def freed_by(ledger: Ledger, item: Desired | Gone) -> set[ObjectKey]:
     """The gone objects that may be deleted, or decided again, now that `item` is deleted."""
     found = {*item.refs, *ledger.objects(item.document)}
     for ref in item.refs:
-        # By its record: a reference that is left in place is not among the gone any more, and what
-        # else goes of its document waits for `item` all the same.
+        # References come from the record of `item`: an object that was left in place is no longer
+        # among the gone ones, but other objects of its document may still wait for `item`.
         if record := ledger.records.get(ref):
             found.update(ledger.objects(record.document))
     return {key for key in found if key in ledger.gone}

@@ -248,7 +248,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Observation(Generic[Next_co]):
-    """What a kind saw. It is a report: making it must not have changed anything.
+    """What a kind saw. To make this report it must not have changed anything.
 
     ready: dependents may go on.
     serves: the object does its work, although it is not yet as desired (the old revision).
@@ -258,7 +258,7 @@ class Observation(Generic[Next_co]):
     poll_after: look again after so many seconds, although nothing is wrong.
     provisional: nothing is to be written now, but a rollout will go on by itself; its next change
         is not drift.
-    held: the object is as decided, not as the documents ask: a rollback stands.
+    held: a decision, such as a rollback, keeps the object from being what the documents ask for.
     unfinished: what exists is right, but a part is still to come (a key that another object makes
         first). Dependents go on; the document is not in sync yet.
     failed: it will not become what the documents ask for by itself, ready or not.

@@ -80,8 +80,8 @@ class FactBook:
             self._readers[reading.key].add(view.reader)
 
     def outdated(self, key: ObjectKey) -> set[ObjectKey]:
-        """The readers of `key` whose last look read facts that have changed since, and `key` itself
-        if what it read has changed during its own look.
+        """The readers of `key` whose last look read facts that have changed since. `key` itself is
+        included if facts that it read changed during its own look.
         """
         found = {
             reader

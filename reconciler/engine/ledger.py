@@ -1,8 +1,8 @@
 """What is desired, what is gone and what was last seen: the one state that `reconcile`, `deletion`,
 `summary` and `plan` share.
 
-All of it is in memory; records are written through to `store`. It decides nothing but what counts
-as changed or gone.
+All of it is in memory; records are written through to `store`. Its only decision is what counts as
+changed or gone.
 """
 
 from __future__ import annotations
@@ -261,7 +261,8 @@ class Ledger:
         if gone is None:
             state = self.documents.get(item.document)
             return state is not None and state.prune
-        # A gone document has no say any more: those that share its scope decide, if there are any.
+        # The policy of a gone document no longer counts. The documents that share its scope decide,
+        # if there are any.
         peers = [
             state
             for state in self.documents.values()

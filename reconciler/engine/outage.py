@@ -17,8 +17,9 @@ OUTAGE = frozenset(
 
 
 class Outage:
-    """A single scout, so that an outage costs Azure one request more every `SCOUT_EVERY` seconds,
-    however many objects wait, and part of an outage does not undo every backoff.
+    """During an outage one object, the scout, retries every `SCOUT_EVERY` seconds, and all others
+    keep their backoff. So an outage costs Azure one more request per `SCOUT_EVERY` seconds, however
+    many objects wait.
     """
 
     def __init__(self) -> None:

@@ -28,6 +28,6 @@ def permit(check: Check) -> Iterator[None]:
 
 
 def confirm() -> None:
-    """Raise if the permit of this task refuses. Outside of a permit, do nothing."""
+    """Raise if the permit of this task refuses. Does nothing outside of a permit."""
     if check := _CHECK.get():
         check()

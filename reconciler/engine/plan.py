@@ -166,7 +166,8 @@ async def _line(ledger: Ledger, kind: External, desired: Desired, facts: _Facts)
         if not coming:
             facts.stuck[desired.key] = facts.roots(desired) or (desired.key,)
             return _of(desired, "wait", problem=error.message)
-        # It cannot be observed, because a reference does not exist yet; it is created after that.
+        # It cannot be observed, because a reference does not exist yet. It will be created once the
+        # reference exists.
         facts.coming.add(desired.key)
         made = _created(desired, f"created after {', '.join(map(str, coming))}")
         return _asking(_blocked(made, desired, facts), desired)

@@ -90,8 +90,8 @@ class WorkQueue:
             self._changed.set()
 
     def expect(self) -> None:
-        """A save is being read: for a moment, begin nothing that nobody waits for. A resync of a
-        thousand services keeps the processor busy for seconds.
+        """Announce a save: for a moment, `take` returns only keys that a person waits for.
+        Otherwise a resync of a thousand services could keep the processor busy for seconds.
         """
         self._alone_until = self._clock() + ALONE
 

@@ -24,11 +24,12 @@ from reconciler.engine.record import Phase
 
 @dataclass(frozen=True)
 class Pacing:
-    """Seconds. No operation is polled before `soonest`. `fastest` and `slowest` bound how often
-    something under way is looked at; `slow` is for what a person or the platform must change first,
-    `grace` how long a document must stay missing, `pauses` what passes before the second and the
-    third write of the same difference, `stubborn` before a later one or one that Azure refused for
-    good, `blind` after how long without a look a status is `Unknown`.
+    """Intervals, in seconds. No operation is polled before `soonest`. `fastest` and `slowest` bound
+    the interval between looks at something under way. `slow` is the interval for what a person or
+    the platform must change first. A document must be missing for `grace` before its objects are
+    deleted. `pauses` are the delays before the second and the third write of the same difference;
+    `stubborn` is the delay before a later one, or after a refusal that Azure calls final. After
+    `blind` without a look, a status is `Unknown`.
     """
 
     soonest: float = 0.15
@@ -48,8 +49,8 @@ class Pacing:
         return min(self.slowest, max(self.fastest, 0.25 * elapsed))
 
     def look(self, told: float | None, elapsed: float = 0.0) -> float:
-        """When to poll an operation: as the service `told`, but not sooner than any operation ends;
-        else by how long it has run.
+        """When to poll an operation: after the delay that the service asked for (`told`), but not
+        before any operation can have ended; without such a delay, by how long it has run.
         """
         return self.step(elapsed) if told is None else max(told, self.soonest)
 

@@ -111,7 +111,7 @@ def progressing(
     `standing` are the objects that make no progress by themselves.
     """
     if refusal := state.refusal:
-        # A source on its way is progress; one that a person must put there first is not.
+        # A source that is being fetched is progress. One that a person must provide first is not.
         waits = Status.of(refusal.waits and refusal.reason is not Reason.MISSING)
         return Mark(ConditionType.PROGRESSING, waits, refusal.reason, refusal.message)
     moving = [

@@ -106,7 +106,7 @@ class Store:
 
     @classmethod
     def copy(cls, path: Path, target: str) -> Store:
-        """A copy in memory: whatever is written to it is gone afterwards."""
+        """A copy in memory: nothing that is written to it is kept."""
         memory, source = cls.open(MEMORY, target), cls.read(path, target)
         if source is not None:
             with contextlib.suppress(sqlite3.Error):  # a damaged one is as good as none
@@ -124,7 +124,7 @@ class Store:
         return Store(self.database, f"{target}{SEPARATOR}{set_id}" if set_id else target)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """All that is written in the block, or nothing; nothing in it may wait."""
+        """Commit everything that the block writes, or nothing. The block must not await."""
         return self.database.transaction()
 
     def close(self) -> None:

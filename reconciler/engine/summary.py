@@ -240,7 +240,7 @@ def _ready(status: Status, reason: Cause, message: str = "") -> Mark:
 
 
 def _said(records: Sequence[ObjectRecord]) -> tuple[Cause, str]:
-    """What the last of the usable objects says of itself: by a mark, or by its reason."""
+    """The message of the last usable object: from one of its marks, else from its reason."""
     told = [mark for record in records for mark in record.marks if _is_ready(mark)]
     if told:
         return told[-1].reason, told[-1].message

@@ -13,7 +13,7 @@ _WAITED_FOR: ContextVar[bool] = ContextVar("a person waits", default=False)
 
 @contextmanager
 def urgency(*, waited_for: bool) -> Iterator[None]:
-    """Holds for this task inside the block, and for the tasks that it starts there."""
+    """Set the urgency of this task, and of the tasks that it starts, inside the block."""
     token = _WAITED_FOR.set(waited_for)
     try:
         yield

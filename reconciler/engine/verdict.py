@@ -57,7 +57,9 @@ def stands(ledger: Ledger, key: ObjectKey) -> bool:
 
 
 def _of_refusal(refusal: DocumentRefusal) -> ExitClass | None:
-    """A source on its way arrives by itself, except a folder that a person must put there."""
+    """A source that is being fetched arrives by itself. A folder that a person must provide does
+    not.
+    """
     if not refusal.waits:
         return ExitClass.FAILED
     return ExitClass.WAITING_FOR_HUMAN if refusal.reason is Reason.MISSING else None
@@ -81,8 +83,8 @@ def _of_desired(ledger: Ledger, key: ObjectKey) -> ExitClass | None:
         return None  # a part of it is still to come
     if record.phase is not Phase.WAITING:
         return _OF_PHASE.get(record.phase)
-    # A waiting object is settled only if every reference it waits for is, and one of them badly;
-    # if all are well, the object itself goes on.
+    # A waiting object makes no progress only if that holds for all references that it waits for and
+    # one of them is not well. If all are well, the object goes on by itself.
     unready = ledger.unready(ledger.desired[key])
     reasons = [
         _of_desired(ledger, ref) if ref in ledger.desired else ExitClass.FAILED for ref in unready

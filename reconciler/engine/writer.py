@@ -61,8 +61,8 @@ class Writer:
     def issued(
         self, item: Desired | Gone, verb: str, wrote: Wrote | None, changes: tuple[Change, ...]
     ) -> ObjectRecord:
-        """Remember a write at once, before anything else can happen: its token, and one more write
-        for each difference.
+        """Record a write before anything else can happen: the token of its operation, and one more
+        attempt for each difference.
         """
         record = self.ledger.record(item)
         # A difference that is no longer there has been settled and starts from zero should it
@@ -124,8 +124,8 @@ def under_way(record: ObjectRecord, after: float, reason: Cause | None, message:
 
 
 def signature(change: Change) -> str:
-    """What a write wants to achieve: the same again is the same difference, whatever was found this
-    time.
+    """Identifies a difference across writes by its path and the wanted value. The value that was
+    found does not count.
     """
     return fingerprint(change.path, change.after)
 

@@ -49,6 +49,7 @@ from reconciler.kinds.service import (
 from reconciler.kinds.service.aim import Aim, aim_at, ordered
 from reconciler.kinds.service.app_write import AppWrite
 from reconciler.kinds.service.course import Course, StepReached, noted
+from reconciler.kinds.service.diagnosis import Situation, diagnose
 from reconciler.kinds.service.endpoint import Endpoints
 from reconciler.kinds.service.hold import BY_PERSON, Hold
 from reconciler.kinds.service.quota import resolve_strategy
@@ -123,7 +124,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
         # Last, because it reads logs, which only a service that does not serve needs.
-        tale = await self.causes.tale(aim.spec, found, seen, step, verdict, aim.held, reached)
+        case = Situation(aim.spec, found, seen, step, verdict, aim.held, reached)
+        diagnosis = await diagnose(self.causes, case)
         head = replace(
             head,
             boot=boot,
@@ -132,17 +134,17 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             held=aim.held.cause if aim.held else None,
         )
         held, over = aim.held, step.action in (Action.NONE, Action.DEACTIVATE)
-        settled = step.action is Action.NONE and tale.whole
+        settled = step.action is Action.NONE and diagnosis.complete
         return Observation(
             exists=True,
-            ready=(over or held is not None) and tale.whole,
-            serves=seen.serves and not tale.silent,
+            ready=(over or held is not None) and diagnosis.complete,
+            serves=seen.serves and not diagnosis.unreachable,
             changes=write.changes,
             outputs=seen.outputs(head),
             marks=(*seen.marks(found, step), *reached),
             last_write=last_write(found),
-            reason=tale.reason,
-            message=tale.message,
+            reason=diagnosis.reason,
+            message=diagnosis.message,
             poll_after=None if settled else max(step.left, self.looks.turns.pause()),
             provisional=step.action is not Action.NONE,
             held=held is not None,

@@ -7,10 +7,11 @@ import pytest
 from reconciler.api.decided import WAY_OUT, is_decided
 from reconciler.api.outputs import ArmView, Revision
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.kinds.service.cause import LONGEST, Causes, plain, told_once
+from reconciler.kinds.service.cause import LONGEST, Causes, plain, without_repeats
+from reconciler.kinds.service.diagnosis import Situation, diagnose
 from reconciler.kinds.service.hold import Hold
 from reconciler.kinds.service.replicas import Seen
-from reconciler.kinds.service.rollout import Action, Step, Verdict
+from reconciler.kinds.service.rollout import Action, Step
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ async def test_a_rollback_that_cannot_start_says_why():
     causes._known = {"web--r1 fails": (100.0, "Azure's last events: no such storage")}
     causes._known["web--r1 lacks"] = (100.0, "")
     held = Hold("web--r2", "web--r1", "`moorage rollback` asked for it")
-    found = await causes.tale(spec, {}, seen, Step(Action.NONE), Verdict(), held, ())
+    found = await diagnose(causes, Situation(spec, {}, seen, Step(Action.NONE), held=held))
     assert found.reason == "RolledBack"
     assert found.message.startswith(
         "`moorage rollback` asked for it; revision web--r1 is to serve again until"
@@ -95,7 +96,7 @@ async def test_a_quota_of_none_is_a_persons_work(room, reason):
     seen = Seen.of(spec, ArmView((starts,)), [], None, None, now)
     causes = Causes(None, lambda: 100.0)
     causes._known = {"web--r1 lacks": (100.0, room)}
-    found = await causes.tale(spec, {}, seen, Step(Action.WAIT), Verdict(), None, ())
+    found = await diagnose(causes, Situation(spec, {}, seen, Step(Action.WAIT)))
     assert found.reason == reason
     assert found.message.endswith(room)
 
@@ -147,7 +148,7 @@ async def test_a_revision_that_no_gpu_was_free_for_asks_for_quota(room, reason):
     seen = Seen.of(spec, ArmView((failed,)), [], None, None, now)
     causes = Causes(None, lambda: 100.0)
     causes._known = {"web--r1 lacks": (100.0, room), "web--r1 fails": (100.0, "")}
-    found = await causes.tale(spec, {}, seen, Step(Action.NONE), Verdict(), None, ())
+    found = await diagnose(causes, Situation(spec, {}, seen, Step(Action.NONE)))
     assert found.reason == reason
     assert found.message.startswith(room)
     assert ("quota" in found.reason.remedy) == bool(room)
@@ -174,4 +175,4 @@ WAITING = "Container is waiting with reason: ImagePullBackOff"
 )
 def test_a_cause_is_told_once(parts, told):
     """In Azure's event, the state of the replica and that of the revision it is the same text."""
-    assert told_once(parts) == told
+    assert without_repeats(parts) == told

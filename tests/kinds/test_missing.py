@@ -9,9 +9,10 @@ from reconciler.api.conditions import Status
 from reconciler.api.outputs import AppOutputs, ArmView, Revision, SeenReplica
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.kinds.service.cause import Causes
+from reconciler.kinds.service.diagnosis import Situation, diagnose
 from reconciler.kinds.service.looks import _replica, _revision
 from reconciler.kinds.service.replicas import Seen
-from reconciler.kinds.service.rollout import Action, Step, Verdict, next_step
+from reconciler.kinds.service.rollout import Action, Step, next_step
 from reconciler.kinds.service.trial import PATIENCE, Trials
 
 
@@ -91,9 +92,9 @@ async def test_a_replica_that_fails_beside_a_ready_one_is_told_and_no_outage():
     assert mark.status == "True"
     causes = Causes(None, lambda: 100.0)
     causes._known = {"web--r1 lacks": (100.0, "")}
-    tale = await causes.tale(seen.spec, {}, seen, STILL, Verdict(), None, ())
-    assert tale.reason == "ReplicasMissing"
-    assert tale.message == "1 of 2 replicas are ready; b: mount error(13) (restarted 4 times)"
+    diagnosis = await diagnose(causes, Situation(seen.spec, {}, seen, STILL))
+    assert diagnosis.reason == "ReplicasMissing"
+    assert diagnosis.message == "1 of 2 replicas are ready; b: mount error(13) (restarted 4 times)"
 
 
 @pytest.mark.parametrize("health", ["Unhealthy", "None"])

@@ -1,30 +1,25 @@
-"""Why a service does not come up, in the words of Azure and of its container: the last lines of
-output or of the platform's events, and what is left of the GPU quota. It only explains what
-`replicas` has seen, so anything that cannot be read is left out.
+"""Why a revision or an execution failed, in the words of Azure and of its container: the last lines
+of output or of the platform's events, and what is left of the GPU quota. These words only add to
+what is known, so whatever cannot be read is left out. `diagnosis` and `job` ask.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from reconciler.api import versions
-from reconciler.api.conditions import Status
-from reconciler.api.decided import WAY_OUT
-from reconciler.api.reasons import Cause, Reason
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm import apps, ids, jobs
 from reconciler.arm.clients import Arm
 from reconciler.arm.logs import event_endpoint, job_token, log_token, stream_logs
 from reconciler.engine.errors import ReconcileError
-from reconciler.engine.external import Mark, Progress
+from reconciler.engine.external import Progress
 from reconciler.kinds.service import quota
-from reconciler.kinds.service.hold import Hold
 from reconciler.kinds.service.replicas import Seen
-from reconciler.kinds.service.rollout import Action, Step, Verdict
 from serving.untrusted import UntrustedError, parse
 
 LINES, LONGEST = 3, 200  # of output, and characters of each
@@ -45,88 +40,12 @@ _EMPTY = re.compile(r"^\W*$|[Cc]onnect(?:ing|ed) to (?:the )?container", re.ASCI
 _NOISE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\x20-\x7e\xa0-\uffff]")
 
 
-@dataclass(frozen=True)
-class Tale:
-    """The reason and message for a service. `whole` means that nothing is lacking, `silent` that
-    its endpoint does not answer.
-    """
-
-    reason: Cause | None
-    message: str
-    whole: bool = False
-    silent: bool = False
-
-
 class Causes:
     """Remembers each explanation for a while, because a failing revision is looked at often."""
 
     def __init__(self, arm: Arm, clock: Callable[[], float]) -> None:
         self.arm, self.clock = arm, clock
         self._known: dict[str, tuple[float, str]] = {}
-
-    async def tale(
-        self,
-        spec: ContainerAppSpec,
-        found: Mapping[str, Any],
-        seen: Seen,
-        step: Step,
-        verdict: Verdict,
-        held: Hold | None,
-        reached: Sequence[Mark],
-    ) -> Tale:
-        """Why the service is not as desired: the gravest cause."""
-        # The order decides: a cause that a person must act on comes before one that may pass.
-        if held:
-            cause = held.cause or f"revision {held.refused} did not serve"
-            state = "serves" if seen.proven else "is to serve again"
-            message = f"{cause}; revision {held.serves} {state} until the document's spec changes"
-            if not seen.proven and seen.wanted is not None and seen.wanted.failed:
-                words = await self.of_failure("", spec, found, seen)
-                message = f"{message}. {words}. {meanwhile(spec, seen)}"
-                message += f". {WAY_OUT}" if held.by_person else ""
-            return Tale(Reason.ROLLED_BACK, message, whole=seen.proven)
-        if verdict.failed:
-            return Tale(Reason.REVISION_FAILED, f"{verdict.failed}. {meanwhile(spec, seen)}")
-        if step.action is Action.PAUSE:
-            return Tale(Reason.AWAITING_PROMOTION if step.asks else Reason.PAUSED, step.message)
-        if step.action not in (Action.NONE, Action.WAIT):
-            return Tale(Reason.ROLLING_OUT, step.message or seen.message, whole=seen.proven)
-        if seen.wanted is not None and seen.wanted.failed:
-            message = await self.of_failure(seen.message or step.message, spec, found, seen)
-            # Nothing was wrong with what never ran: a quota is asked for, and no file corrected.
-            full = await self._room(spec, found, seen)
-            reason = Reason.REPLICAS_MISSING if full else Reason.REVISION_FAILED
-            return Tale(reason, f"{message}. {meanwhile(spec, seen)}")
-        if step.action is Action.WAIT:
-            message = verdict.message or seen.message or step.message
-            return await self._of_start(spec, found, seen, message)
-        if not seen.proven:
-            return Tale(seen.unproven, seen.message)
-        for mark in reached:
-            if mark.status is not Status.TRUE:
-                return Tale(mark.reason, mark.message, silent=mark.status is Status.FALSE)
-        limps = seen.wanted is not None and seen.wanted.limps
-        if seen.missing or limps:
-            why = await self._remembered(
-                f"{spec.revision} lacks", quota.full(self.arm, spec, found)
-            )
-            message = "; ".join(filter(None, [seen.lacking, why]))
-            missing = why or seen.late or limps
-            return Tale(Reason.REPLICAS_MISSING if missing else Reason.STARTING, message)
-        return Tale(Reason.SCALED_TO_ZERO if seen.asleep else None, "", whole=True)
-
-    async def _of_start(
-        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen, message: str
-    ) -> Tale:
-        """Why a start takes its time: perhaps no GPU is free."""
-        placed = seen.proven or seen.mine or seen.wanted is None
-        if placed or not quota.counts(spec):
-            return Tale(Reason.STARTING, message, whole=seen.proven)
-        why = await self._remembered(f"{spec.revision} lacks", quota.full(self.arm, spec, found))
-        # A GPU that another replica holds may become free; a quota of none only a person can raise.
-        never = why.endswith(quota.NONE)
-        reason = Reason.REPLICAS_MISSING if never else Reason.STARTING
-        return Tale(reason, "; ".join(filter(None, [message, why])))
 
     async def of_failure(
         self, said: str, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
@@ -135,16 +54,20 @@ class Causes:
         details = [each.details for each in seen.mine if each.details and not each.ready][:1]
         asking = self._words(spec.resource_group, spec.name, spec.revision, found)
         words = await self._remembered(f"{spec.revision} fails", asking)
-        room = await self._room(spec, found, seen)
+        room = await self.never_placed(spec, found, seen)
         parts = [room, said or f"revision {spec.revision} is not healthy", words, *details]
-        return told_once(parts)
+        return without_repeats(parts)
 
-    async def _room(self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen) -> str:
-        """A sentence if no replica was ever placed and the GPU quota is used up; else empty."""
-        if seen.mine:
-            return ""
+    async def full_quota(self, spec: ContainerAppSpec, found: Mapping[str, Any]) -> str:
+        """A sentence if the GPU quota is used up; else empty."""
         full = quota.full(self.arm, spec, found)
         return await self._remembered(f"{spec.revision} lacks", full)
+
+    async def never_placed(
+        self, spec: ContainerAppSpec, found: Mapping[str, Any], seen: Seen
+    ) -> str:
+        """A sentence if no replica was ever placed because the GPU quota is used up; else empty."""
+        return "" if seen.mine else await self.full_quota(spec, found)
 
     async def explained(self, progress: Progress, app: str) -> Progress:
         """`progress` of an operation on the app with this ARM id. The error that Azure gives is
@@ -233,9 +156,9 @@ class Causes:
         return " | ".join(lines)
 
 
-def told_once(parts: Iterable[str]) -> str:
-    """The `parts` as one text, without sentences and events that say what stands before them: a
-    pull that failed is in Azure's event, in the replica's state and in the revision's.
+def without_repeats(parts: Iterable[str]) -> str:
+    """The `parts` as one text, without sentences and events that repeat an earlier one: a failed
+    pull stands in Azure's event, in the state of the replica and in that of the revision.
     """
     told: list[str] = []
     for part in dict.fromkeys(filter(None, parts)):
@@ -249,7 +172,7 @@ def told_once(parts: Iterable[str]) -> str:
 
 
 def _stands_in(piece: str, told: str) -> bool:
-    """Whether it was told, whole or after the word that an event begins with."""
+    """Whether `told` has it, with or without the word that an event begins with."""
     texts = (piece.rstrip("."), piece.partition(": ")[2].rstrip("."))
     return any(len(text) >= SENTENCE and text in told for text in texts)
 
