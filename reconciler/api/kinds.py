@@ -163,3 +163,11 @@ class Kind(StrEnum):
             Scope.SUBSCRIPTION,
             Scope.RESOURCE_GROUP,
         )
+
+    @property
+    def few(self) -> bool:
+        """Whether a resource group holds few of them: then one list of the whole subscription takes
+        fewer reads than a list for each group.
+        """
+        grouped = self.arm is not None and self.arm.scope is Scope.RESOURCE_GROUP
+        return grouped and self not in (Kind.APP, Kind.JOB)

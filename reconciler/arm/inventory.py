@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 from reconciler.api import versions
 from reconciler.api.kinds import Kind, Listing
+from reconciler.arm.breadth import Breadth
+from reconciler.engine.errors import ReconcileError
 from reconciler.engine.urgency import is_waited_for
 
 
@@ -76,6 +78,7 @@ class Inventory:
         self._alone: dict[tuple[Listing, str], list[float]] = {}  # when one was asked for
         self._answers: dict[str, tuple[float, dict[str, Any]]] = {}  # of writes, by id
         self._made: dict[str, _Creation] = {}
+        self._breadth = Breadth(clock)
         self._missing: dict[str, float] = {}  # resource groups that Azure said are not there
 
     async def find(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
@@ -93,13 +96,22 @@ class Inventory:
             return answered
         if self._is_missing(id_) or self._is_unwritten(id_):
             return None
-        key = (what.listing, _normal(scope))
-        if not self._is_alone(key, name.lower()) and (found := await self.find(what, scope, name)):
+        if found := await self._find_wide(what, scope, id_):
             return found
-        found = await self.get(what, scope, name)
-        if found is not None and key in self._names:
-            self._names[key].add(name.lower())
+        key = (what.listing, _normal(scope))
+        found = None
+        if not self._is_alone(key, name.lower()):
+            found = await self.find(what, scope, name)
+        found = found or await self.get(what, scope, name)
+        if found is not None:
+            self._names.get(key, set()).add(name.lower())
+            if _is_few(what):
+                self._names.get((what.listing, _subscription(scope)), set()).add(id_)
         return found
+
+    async def list_wide(self, kind: Kind, subscription: str) -> list[dict[str, Any]]:
+        """All of a kind in the subscription, shared with the looks that list it as widely."""
+        return [*(await self._listed(kind, subscription)).values()]
 
     async def list(self, what: Listed, scope: str) -> list[dict[str, Any]]:
         """All of `what` in `scope`, in Azure's order; empty when the scope does not
@@ -175,7 +187,11 @@ class Inventory:
             del self._answers[id_]
         for key in [*self._entries]:
             path = f"{key[1]}/{key[0].path.lower()}"
-            if changed.rpartition("/")[0] == path or path.startswith(f"{changed}/"):
+            if (
+                changed.rpartition("/")[0] == path
+                or path.startswith(f"{changed}/")
+                or _shows(key, changed)
+            ):
                 del self._entries[key]
 
     def _answered(self, id_: str) -> dict[str, Any] | None:
@@ -213,6 +229,32 @@ class Inventory:
         # Shielded: one waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(entry.task)
 
+    async def _find_wide(self, what: Listed, scope: str, id_: str) -> dict[str, Any] | None:
+        """The resource from a list of the whole subscription, where that is cheaper than a list for
+        each group; else None. What that list lacks, or a failure of it, says nothing: the resource
+        group is asked then.
+        """
+        if not _is_few(what):
+            return None
+        key = (what.listing, _subscription(scope))
+        names = self._names.get(key)
+        is_wide = self._breadth.is_wide(what.listing, _normal(scope), len(names or ()))
+        is_worth_it = is_wide and (names is None or id_ in names) and not is_waited_for()
+        if not is_worth_it and not self._is_fresh(key):
+            return None
+        try:
+            return (await self._listed(what, key[1])).get(id_)
+        except ReconcileError:
+            self._breadth.refuse(what.listing)
+            return None
+
+    def _is_fresh(self, key: tuple[Listing, str]) -> bool:
+        """Whether there is an answer that costs nothing any more."""
+        entry = self._entries.get(key)
+        if entry is None or not entry.task.done() or _failed(entry.task):
+            return False
+        return self._clock() - entry.asked <= self._ttl
+
     def _is_alone(self, key: tuple[Listing, str], name: str) -> bool:
         """Whether `name` is to be read without its list: the first of a scope, because it is often
         new; what was not there; and of a long list the first few, and whatever a person waits for:
@@ -243,13 +285,15 @@ class Inventory:
 
     async def _read(self, listing: Listing, scope: str) -> dict[str, dict[str, Any]]:
         path, version = f"{scope}/{listing.path}", listing.api_version
-        items = await self._arm.list_json(path, version)
+        items = await self._arm.list_json(f"/{path.lstrip('/')}", version)
         if listing.in_detail:
             read = await asyncio.gather(
                 *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
             )
             items = [item for item in read if item is not None]
-        found = {str(item.get("name", "")).lower(): item for item in items}
+        # In a subscription two resource groups may hold the same name.
+        by = "id" if _is_wide(listing, scope) else "name"
+        found = {_normal(str(item.get(by, ""))): item for item in items}
         self._names[listing, _normal(scope)] = {*found}
         return found
 
@@ -269,3 +313,27 @@ def _within(id_: str, one: str) -> bool:
 
 def _normal(scope: str) -> str:
     return scope.strip("/").lower()
+
+
+def _is_few(what: Listed) -> bool:
+    return isinstance(what, Kind) and what.few
+
+
+def _subscription(scope: str) -> str:
+    return _normal(scope).partition("/resourcegroups/")[0]
+
+
+def _is_wide(listing: Listing, scope: str) -> bool:
+    """Whether a list spans the resource groups of a subscription."""
+    return _normal(scope) == _subscription(scope) and listing.path.startswith("providers/")
+
+
+def _shows(key: tuple[Listing, str], changed: str) -> bool:
+    """Whether `key` is a list of the whole subscription that shows the resource, or what is in the
+    resource group, that has `changed`.
+    """
+    listing, scope = key
+    if not (_is_wide(listing, scope) and changed.startswith(f"{scope}/")):
+        return False
+    is_group = "/providers/" not in changed
+    return is_group or changed.rpartition("/")[0].endswith(f"/{listing.path.lower()}")

@@ -50,12 +50,11 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
             return []
         if kind is Kind.ENVIRONMENT:
             return await environments
+        if kind.few:  # the looks of a resync ask for the same lists
+            return await arm.inventory.list_wide(kind, scope)
         return await arm.list_json(f"{scope}/{kind.listing.path}", kind.listing.api_version)
 
-    listing = Kind.ENVIRONMENT.listing
-    environments = asyncio.ensure_future(
-        arm.list_json(f"{scope}/{listing.path}", listing.api_version)
-    )
+    environments = asyncio.ensure_future(arm.inventory.list_wide(Kind.ENVIRONMENT, scope))
     answers = await asyncio.gather(*map(listed, kinds))
     found = []
     for kind, resources in zip(kinds, answers, strict=True):
