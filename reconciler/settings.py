@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from reconciler.api.durations import seconds_of
+
 TARGETS = ("local", "azure")
 CREDENTIALS = ("managed-identity", "workload-identity", "service-principal", "azure-cli")
 LONGEST_SECRET = 4096
+TIMES = ("resync", "garbage_after")
 SHORTEST_TOKEN = 16  # of the token that lets somebody decide
 DEFAULT_STATE_DIR = ".moorage"
 DEFAULT_LOCATION = "swedencentral"
@@ -323,13 +326,12 @@ def _build(cls: type[Settings], values: dict[str, Any]) -> Settings:
         values[name] = str(values[name]).rstrip("/")
     if values["credential"]:
         values["credential"] = _choice("MOORAGE_CREDENTIAL", values["credential"], CREDENTIALS)
-    for name in ("resync", "garbage_after"):
-        try:
-            values[name] = float(values.get(name, 1))
-        except ValueError:
-            raise SettingsError(
-                f"MOORAGE_{name.upper()} must be a number of seconds, not {values[name]!r}."
-            ) from None
+    for name in TIMES:
+        given = values.get(name, 1)
+        values[name] = seconds_of(str(given))
+        if values[name] is None:
+            hint = "a length of time, such as 90s, 10m, 2h or 1d"
+            raise SettingsError(f"MOORAGE_{name.upper()} must be {hint}, not {given!r}.")
     return cls(**values)
 
 
@@ -360,11 +362,10 @@ def _problems(settings: Settings) -> list[str]:
             )
     if settings.ca_file is not None and not settings.ca_file.is_file():
         found.append(f"MOORAGE_CA_FILE names {str(settings.ca_file)!r}, which is not a file.")
-    times = {"resync": settings.resync, "garbage_after": settings.garbage_after}
     found += [
-        f"MOORAGE_{name.upper()} must be at least 1 second, not {value:g}."
-        for name, value in times.items()
-        if not value >= 1
+        f"MOORAGE_{name.upper()} must be at least 1 second, not {getattr(settings, name):g}."
+        for name in TIMES
+        if not getattr(settings, name) >= 1
     ]
     if settings.page_token and len(settings.page_token) < SHORTEST_TOKEN:
         found.append(f"MOORAGE_PAGE_TOKEN must have {SHORTEST_TOKEN} characters or more.")

@@ -127,14 +127,16 @@ def test_each_cloud_has_its_own_endpoints(cloud, scope, authority):
         ({"MOORAGE_ARM_ENDPOINT": "http://127.0.0.1:1"}, "https", "tokens are only sent encrypted"),
         ({"MOORAGE_CA_FILE": "/nowhere.pem"}, "not a file", "a CA file that is not there"),
         ({"MOORAGE_CLOUD": "Mars"}, "AzureChinaCloud", "an unknown cloud"),
-        ({"MOORAGE_RESYNC": "soon"}, "'soon'", "not a number"),
+        ({"MOORAGE_RESYNC": "soon"}, "'soon'", "no length of time"),
         ({"MOORAGE_RESYNC": "0"}, "at least 1", "a busy loop"),
         (
             {"MOORAGE_GARBAGE_AFTER": "1 day"},
-            "MOORAGE_GARBAGE_AFTER must be a number of seconds",
-            "not a number",
+            "MOORAGE_GARBAGE_AFTER must be a length of time, such as 90s, 10m",
+            "no unit of ours",
         ),
-        ({"MOORAGE_GARBAGE_AFTER": "nan"}, "at least 1", "not an age either"),
+        ({"MOORAGE_GARBAGE_AFTER": "nan"}, "'nan'", "not an age either"),
+        ({"MOORAGE_GARBAGE_AFTER": "0.5s"}, "at least 1", "a busy loop too"),
+        ({"MOORAGE_RESYNC": "-5m"}, "'-5m'", "no time runs backwards"),
     ],
 )
 def test_bad_values_are_one_clear_error(environ, words, reason):
@@ -251,3 +253,14 @@ def test_the_receiver_of_notices_is_a_secret_too(tmp_path):
     assert notify_settings({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == NotifySettings(
         "moorage_notify_url", "cloudevents", "moorage_notify_token", "", "moorage_notify_secret"
     )
+
+
+@pytest.mark.parametrize("name", ["resync", "garbage_after"])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("45", 45), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400), ("1.5m", 90)],
+)
+def test_a_setting_takes_a_length_of_time_as_an_option_does(name, text, seconds):
+    """With a unit, or as a number of seconds."""
+    settings = azure(**{f"MOORAGE_{name.upper()}": text})
+    assert getattr(settings, name) == seconds

@@ -11,10 +11,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from reconciler.api import names
+from reconciler.api.durations import UNITS
 from reconciler.api.fields import Bool, Fault, Int, Model, bounded, refuse_any
 from reconciler.api.source import AdapterText
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION = re.compile(r"(?P<number>[1-9]\d{0,5})(?P<unit>[smhd])", re.ASCII)
 
 Duration = Annotated[
@@ -44,7 +44,7 @@ def seconds(duration: str) -> int:
     """The length of a `Duration`."""
     match = DURATION.fullmatch(duration)
     assert match
-    return int(match["number"]) * _SECONDS[match["unit"]]
+    return int(match["number"]) * UNITS[match["unit"]]
 
 
 class Canary(Model):

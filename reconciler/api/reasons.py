@@ -178,7 +178,10 @@ class Reason(StrEnum):
         "a step of a rollout lasts until a person decides; both revisions serve",
         "`moorage promote`, or `moorage rollback`",
     )
-    DECIDED = "Decided", "a person approved, rolled back or promoted; it says who (an event)"
+    DECIDED = (
+        "Decided",
+        "a person decided something, such as an approval or a pause; it says who (an event)",
+    )
     PROMOTED = (
         "Promoted",
         "a canary serves under its adapter's name and the document still calls it a canary",

@@ -10,7 +10,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from reconciler.cli.durations import DURATION, spelt
+from reconciler.api.durations import spelt
+from reconciler.cli.durations import DURATION
 
 
 class Command(TyperCommand):

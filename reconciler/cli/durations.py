@@ -1,32 +1,15 @@
-"""Lengths of time on a command line, written as in documents: `90s`, `10m`, `2h`, `1d`; a number
-alone counts seconds. Options take theirs from here, and help shows defaults with `spelt`.
-"""
+"""Options that take a length of time, which `api.durations` reads."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from reconciler.api.durations import seconds_of, spelt
+
 DURATION = "DURATION"  # the metavar of every option that takes one
-_FORM = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)")
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-
-
-def seconds_of(text: str) -> float | None:
-    """The seconds in `text`; None where it is no length of time."""
-    match = _FORM.fullmatch(text.strip())
-    return float(match["number"]) * _UNITS[match["unit"] or "s"] if match else None
-
-
-def spelt(seconds: float) -> str:
-    """The largest unit of which there is a whole number: `1h`, `90s`."""
-    for unit, size in _UNITS.items():
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
 
 
 def duration(least: int = 1) -> Callable[[str | float], float]:

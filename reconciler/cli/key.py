@@ -75,6 +75,7 @@ def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[st
     """
     from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
+    from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_rotation
 
     keys = asyncio.run(_all(service, settings))
@@ -93,7 +94,7 @@ def _rotated(service: str, name: str, yes: bool, settings: Settings) -> tuple[st
     readable.close()
     with writable_store(folder, target_key) as store:
         refused = hashlib.sha256(old.encode()).hexdigest()
-        order_rotation(store, service, chosen, refused, time.time())
+        order_rotation(store, service, chosen, refused, time.time(), caller())
         paused = pause_note(store, DocumentRef("InferenceService", service))
     if paused:
         say(f"ordered; {paused}", aside=True)

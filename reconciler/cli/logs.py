@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reconciler.api.durations import seconds_of
 from reconciler.cli.context import (
     Service,
     StateDir,
     Target,
     settings_of,
 )
-from reconciler.cli.durations import DURATION, seconds_of
+from reconciler.cli.durations import DURATION
 from reconciler.cli.exits import CommandError, Exit
 from reconciler.cli.output.envelope import Output, check_output, print_value
 from reconciler.cli.output.layout import terminal_width

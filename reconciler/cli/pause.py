@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
 
-LATER = "; no daemon runs now, the next one acts on it"
-
 Document = Annotated[str, typer.Argument(help="KIND/NAME or NAME.", metavar="DOCUMENT")]
 
 
@@ -42,13 +40,15 @@ def pause(
     """Write nothing for a document until moorage resume. The daemon keeps looking and reports what
     differs; what is deployed keeps serving.
     """
+    from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_pause
 
-    said = "{ref} is paused: nothing is written for it until `moorage resume {ref.name}`{later}"
+    said = "{ref} is paused: nothing is written for it until `moorage resume {ref.name}`"
     _tell(
         "pause",
         (document, target, state_dir, output),
-        lambda store, ref: order_pause(store, ref, time.time()),
+        lambda store, ref: order_pause(store, ref, time.time(), caller()),
+        said,
         said,
     )
 
@@ -60,15 +60,21 @@ def resume(
     output: Output = "text",
 ) -> None:
     """Let the daemon write for a document again after moorage pause."""
-    from reconciler.sources.orders import end_pause, paused_since
+    from reconciler.sources.decisions import caller
+    from reconciler.sources.orders import end_pause, pause_of
 
     def act(store: Store, ref: DocumentRef) -> None:
-        if paused_since(store, ref) is None:
+        if pause_of(store, ref) is None:
             raise CommandError(f"{ref} is not paused.")
-        end_pause(store, ref, time.time())
+        end_pause(store, ref, time.time(), caller())
 
-    said = "{ref} is resumed: the daemon makes it as its document says{later}"
-    _tell("resume", (document, target, state_dir, output), act, said)
+    _tell(
+        "resume",
+        (document, target, state_dir, output),
+        act,
+        "{ref} is resumed: the daemon makes it as its document says",
+        "{ref} is resumed. No daemon runs now; the next one makes it as its document says",
+    )
 
 
 def reconcile(
@@ -86,16 +92,16 @@ def reconcile(
         "reconcile",
         (document, target, state_dir, output),
         lambda store, ref: order_look(store, ref, time.time()),
-        "{ref} is looked at{later}",
-        " now; `moorage events --watch` shows what comes of it",
+        "the daemon looks at {ref} now; `moorage events --watch` shows what comes of it",
+        "No daemon runs now; the next one looks at {ref} when it starts (`moorage up`)",
     )
 
 
 def pause_note(store: Store, ref: DocumentRef) -> str:
     """What to tell a person who decides something about a paused document; empty for others."""
-    from reconciler.sources.orders import paused_since
+    from reconciler.sources.orders import pause_of
 
-    if paused_since(store, ref) is None:
+    if pause_of(store, ref) is None:
         return ""
     return f"{ref} is paused: nothing is written for it before `moorage resume {ref.name}`."
 
@@ -105,10 +111,10 @@ def _tell(
     given: tuple[str, Target, StateDir, str],
     act: Callable[[Store, DocumentRef], None],
     sentence: str,
-    now: str = "",
+    alone: str,
 ) -> None:
-    """Do `act` with the store of the documents, and say it in `sentence`, which ends in `now` or,
-    where no daemon runs, in who acts later.
+    """Do `act` with the store of the documents, and say it in `sentence`, or in `alone` where no
+    daemon runs.
     """
     document, target, state_dir, output = given
     as_json = check_output(output)
@@ -119,9 +125,10 @@ def _tell(
     readable.close()
     with writable_store(folder, key) as store:
         act(store, ref)
-    later = now if daemon_facts(folder)["running"] else LATER
-    said = sentence.format(ref=ref, later=later)
-    say_order(order, {"document": str(ref)}, said, subject, folder, as_json=as_json)
+        note = pause_note(store, ref) if order == "reconcile" else ""
+    said = (sentence if daemon_facts(folder)["running"] else alone).format(ref=ref)
+    details = {"document": str(ref)}
+    say_order(order, details, said, subject, folder, as_json=as_json, note=note)
 
 
 def _ref(store: Store | None, document: str, title: str) -> DocumentRef:

@@ -62,7 +62,7 @@ def restart(
         subject_of(settings).show()
     work = _restart(settings, service, _quiet if as_json else _say)
     revisions, seconds = asyncio.run(_within(work, timeout, f"{service} was restarted and"))
-    let_daemon_look(settings, service)
+    note_deed(settings, service, f"restarted {', '.join(revisions) or 'no revision'}")
     if as_json:
         value = {"service": service, "revisions": revisions, "seconds": seconds}
         print_value("Restart", value, subject_of(settings))
@@ -86,7 +86,7 @@ def warm(
         subject_of(settings).show()
     work = _warm(settings, service, name)
     seconds = asyncio.run(_within(work, timeout, f"{service} was asked and"))
-    let_daemon_look(settings, service)
+    note_deed(settings, service, "let a replica start with `moorage warm`")
     if as_json:
         value = {"service": service, "seconds": round(seconds, 1)}
         print_value("Warm", value, subject_of(settings))
@@ -94,22 +94,28 @@ def warm(
         print(f"{service} answers, after {seconds:.0f} s")
 
 
-def let_daemon_look(settings: Settings, service: str) -> None:
-    """Let a running daemon look at the service now: `status` would show the replicas from before
-    until its next resync.
+def note_deed(settings: Settings, service: str, what: str) -> None:
+    """Say in the events who did `what` to the service, and let a running daemon look at it now:
+    `status` would show the replicas from before until its next resync.
     """
     from reconciler.engine.external import DocumentRef
     from reconciler.engine.store import Store
+    from reconciler.sources.decisions import caller, note_decision
     from reconciler.sources.orders import order_look
 
-    folder = settings.daemon_dir
+    folder, document = settings.daemon_dir, DocumentRef("InferenceService", service)
     known = Store.read(folder / "state.db", settings.target_key)
-    if known is None or not daemon_facts(folder)["running"]:
+    if known is None:
         return
-    key = known.target
+    key, documents = known.target, [row.ref for row in known.documents()]
     known.close()
+    if document not in documents:
+        return
+    # It is done already, so a store that cannot be written does not make it fail.
     with suppress(CommandError), writable_store(folder, key) as store:
-        order_look(store, DocumentRef("InferenceService", service), time.time())
+        note_decision(store, document, what, caller(), time.time())
+        if daemon_facts(folder)["running"]:
+            order_look(store, document, time.time())
 
 
 def _say(text: str) -> None:

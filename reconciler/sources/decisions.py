@@ -1,5 +1,6 @@
-"""Who decided what: one event for each approval, rollback and promotion of a person, whether by a
-command or on the page. `policy`, `orders` and `cli.plan_file` note it beside the decision.
+"""Who decided what: one event for each decision of a person, such as an approval, a rollback, a
+pause or a restart, whether by a command or on the page. `policy`, `orders`, `cli.plan_file` and
+`cli.restart` note it beside the decision.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from reconciler.api.documents import AnyDocument, InferenceService
 from reconciler.api.gateway_fields import gateway_name
@@ -31,6 +31,13 @@ from reconciler.sources.decisions import SOMEBODY, note_decision
 ROLLBACK, PROMOTION, RETURN, ORDER = "rollback", "promotion", "return", "order"
 _PAUSED = "paused "
 _LOOKS = "looks"
+
+
+class Pause(NamedTuple):
+    """Since when a document is paused, in seconds since 1970, and who paused it."""
+
+    since: float
+    who: str
 
 
 def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str], Order]:
@@ -123,12 +130,15 @@ def _all(documents: Sequence[Loaded], store: Store, what: str) -> Iterator[tuple
                 yield service, json.loads(text)
 
 
-def order_rotation(store: Store, service: str, key: str, refused: str, at: float) -> None:
+def order_rotation(
+    store: Store, service: str, key: str, refused: str, at: float, who: str = SOMEBODY
+) -> None:
     """Keep the order to replace the API key whose SHA-256 is `refused`, and wake the daemon. The
     order stays in the store; it asks for nothing once the key has another hash.
     """
     known = json.loads(store.get(_rotation(service)) or "{}")
     store.put(_rotation(service), json.dumps({**known, key: refused}))
+    _note(store, service, f"ordered another API key {key}", who, at)
     store.put("approvals", str(at))
 
 
@@ -156,30 +166,37 @@ def _rotation(service: str) -> str:
     return f"rotation {service}"
 
 
-def order_pause(store: Store, document: DocumentRef, at: float) -> None:
-    """Write nothing for the document until `end_pause`, and wake the daemon."""
-    store.put(_paused(document), store.get(_paused(document)) or str(at))
+def order_pause(store: Store, document: DocumentRef, at: float, who: str = SOMEBODY) -> None:
+    """Write nothing for the document until `end_pause`, and wake the daemon. A document that is
+    paused already keeps the time and the person of its pause.
+    """
+    if pause_of(store, document) is None:
+        store.put(_paused(document), f"{at} {who}")
+        note_decision(store, document, "paused it", who, at)
     store.put("approvals", str(at))
 
 
-def end_pause(store: Store, document: DocumentRef, at: float) -> None:
-    store.put(_paused(document), None)
+def end_pause(store: Store, document: DocumentRef, at: float, who: str = SOMEBODY) -> None:
+    if pause_of(store, document) is not None:
+        store.put(_paused(document), None)
+        note_decision(store, document, "resumed it", who, at)
     store.put("approvals", str(at))
 
 
-def paused_since(store: Store, document: DocumentRef) -> float | None:
-    """Since when a document is paused, in seconds of the wall clock; None while it is not."""
-    text = store.get(_paused(document))
-    return float(text) if text else None
+def pause_of(store: Store, document: DocumentRef) -> Pause | None:
+    """The pause of a document; None while it has none."""
+    since, _, who = (store.get(_paused(document)) or "").partition(" ")
+    return Pause(float(since), who or SOMEBODY) if since else None
 
 
 def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
-    """Add `pausedAt` to each paused document of the status."""
+    """Add `pausedAt` and `pausedBy` to each paused document of the status."""
     for document in documents:
-        since = paused_since(store, DocumentRef(document["kind"], document["name"]))
-        if since is not None:
-            at = datetime.fromtimestamp(since, UTC)
+        pause = pause_of(store, DocumentRef(document["kind"], document["name"]))
+        if pause is not None:
+            at = datetime.fromtimestamp(pause.since, UTC)
             document["pausedAt"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+            document["pausedBy"] = pause.who
 
 
 def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from reconciler.api.durations import seconds_of, spelt
 from reconciler.cli.app import run
 from reconciler.cli.command_help import told
-from reconciler.cli.durations import DURATION, seconds_of, spelt
+from reconciler.cli.durations import DURATION
 from tests.docs.commands import commands
 
 COMMANDS = dict(commands())

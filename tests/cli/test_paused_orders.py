@@ -11,7 +11,8 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 from reconciler.settings import place_of
-from reconciler.sources.orders import end_pause, order_pause
+from reconciler.sources.decisions import caller
+from reconciler.sources.orders import end_pause, order_pause, pause_of
 
 PHI = DocumentRef("InferenceService", "phi")
 APP = AppOutputs(
@@ -71,3 +72,31 @@ def test_whoever_orders_hears_that_the_document_is_paused(store, order, capsys):
     end_pause(store, PHI, time.time())
     assert run(order) == 0
     assert "paused" not in capsys.readouterr().out
+
+
+def test_a_pause_and_its_end_say_who_and_when(store, capsys):
+    """One event each, also if the command is repeated; the status names the person."""
+    end_pause(store, PHI, time.time())
+    before = len(store.events())
+    for command in (["pause", "phi"], ["pause", "phi"], ["status"], ["resume", "phi"]):
+        assert run(command) == 0
+    told = [event.message for event in store.events()[before:]]
+    assert told == [f"{caller()} paused it", f"{caller()} resumed it"]
+    assert f"paused: phi (by {caller()})" in capsys.readouterr().out
+    assert run(["resume", "phi"]) == 1
+    assert len(store.events()) == before + 2
+
+
+def test_a_pause_of_an_earlier_release_has_no_name(store):
+    """It was kept as a time alone."""
+    store.put(f"paused {PHI}", "12.5")
+    assert pause_of(store, PHI) == (12.5, "somebody")
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "reconcile"])
+def test_without_a_daemon_the_order_says_who_acts(store, order, capsys):
+    """Nothing is said to happen now, and the pause is named."""
+    assert run([order, "phi"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("No daemon runs now" in said) == (order != "pause")
+    assert ("is paused: nothing is written for it" in said) == (order != "resume")

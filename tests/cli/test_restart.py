@@ -1,17 +1,19 @@
-"""After `restart` and `warm` a running daemon looks at the service at once."""
+"""`restart` and `warm` leave an event, and a running daemon looks at the service at once."""
 
 import pytest
 
-from reconciler.cli.restart import let_daemon_look
+from reconciler.cli.restart import note_deed
+from reconciler.engine.external import DocumentRef
 from reconciler.engine.store import Store
 from reconciler.lock import FolderLock
 from reconciler.settings import Settings
+from reconciler.sources.decisions import caller
 from reconciler.sources.orders import take_looks
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["a daemon", "no daemon"])
 def test_a_running_daemon_is_told_to_look(runs, tmp_path):
-    """In the store of the set that it runs; without a daemon nothing is ordered."""
+    """In the store of the set that it runs; without a daemon only the event is left."""
     settings = Settings(
         "local", "00000000-0000-0000-0000-000000000001", "azure-cli", state_dir=tmp_path
     )
@@ -20,10 +22,13 @@ def test_a_running_daemon_is_told_to_look(runs, tmp_path):
     whole = Store.open(folder / "state.db", settings.target_key)
     whole.put("set-id", "mine")
     store = whole.of_set("mine")
+    store.put_document(DocumentRef("InferenceService", "phi"), 1, "dev", prune=False)
     if runs:
         with FolderLock(folder):
-            let_daemon_look(settings, "phi")
+            note_deed(settings, "phi", "restarted phi--one")
     else:
-        let_daemon_look(settings, "phi")
+        note_deed(settings, "phi", "restarted phi--one")
     assert take_looks(store) == ({"InferenceService/phi"} if runs else set())
+    (event,) = store.events()
+    assert (event.reason, event.message) == ("Decided", f"{caller()} restarted phi--one")
     store.close()

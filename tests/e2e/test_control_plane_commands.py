@@ -276,7 +276,7 @@ async def test_a_person_pauses_wakes_and_restarts(done):
         assert "web answers" in done.moorage("warm", "web").stdout
         before = up.document("web")["replicas"][0]["name"]
         assert "ready again" in done.moorage("restart", "web").stdout
-        assert "is looked at now" in done.moorage("reconcile", "web").stdout
+        assert "looks at InferenceService/web now" in done.moorage("reconcile", "web").stdout
         await up.until(
             lambda: before not in [each["name"] for each in up.document("web")["replicas"]],
             30,

@@ -60,7 +60,9 @@ def verdict(status: Mapping[str, Any]) -> str:
         if each["kind"] != "InferenceService" and state(each, "Ready") == "False"
     ]
     text = "; ".join([*said, *unwell]) or "there is no service"
-    paused = [each["name"] for each in documents if each.get("pausedAt")]
+    paused = [
+        f"{each['name']} (by {each['pausedBy']})" for each in documents if each.get("pausedAt")
+    ]
     if paused:
         text += f"; paused: {named(paused)}, `moorage resume` ends that"
     waits = any(reason(each, "Synced") == Reason.AWAITING_APPROVAL for each in documents)
