@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reconciler.api.amounts import number_meant
 from reconciler.api.fields import REFUSED
-from reconciler.api.model_fields import describe, fields_at, places_of
+from reconciler.api.model_fields import describe, fields_at, places_of, refusal_of
 from reconciler.api.problems import Problem
 from reconciler.api.yaml_node import Node
 
@@ -66,12 +67,16 @@ def _sentence(
     if kind == "model_type" and isinstance(value, str) and "source" in fields_at(model, path):
         return f"{name} is {_shown(value)}", f"write {path[-1]}: {{source: {value}}}"
     if kind in _TYPES:
-        return f"{name} is {_shown(value)}", _wanted(_TYPES[kind], value)
+        return f"{name} is {_shown(value)}", _meant(path, kind, value, model) or _wanted(
+            _TYPES[kind], value
+        )
     if kind in {"enum", "literal_error"}:
         return f"{name} is {_shown(value)}", f"write {_choice(value, str(context.get('expected')))}"
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"{name} is {value}", f"write {words.format(context[key])}"
+        bound = context[key]
+        shown = int(bound) if bound == int(bound) else bound
+        return f"{name} is {value}", f"write {words.format(shown)}"
     if kind == "too_short":
         return f"{name} is empty", "write at least one item, or leave it out"
     return f"{name}: {error['msg']}", describe(model, path)
@@ -93,6 +98,19 @@ def _unknown(path: tuple[str | int, ...], model: type[Any]) -> tuple[str, str]:
     if elsewhere:
         return message, f"it belongs in {elsewhere[0]}"
     return message, f"known here: {', '.join(known)}" if known else "remove it"
+
+
+def _meant(path: tuple[str | int, ...], kind: str, value: object, model: type[Any]) -> str:
+    """What somebody meant who wrote an amount in another form; empty where that is not clear."""
+    if isinstance(value, bool):
+        return ""
+    if kind == "string_type" and isinstance(value, int | float):
+        fault = refusal_of(model, path, str(value))  # quotes alone would be refused too
+        return fault.hint if fault else ""
+    if kind in {"int_type", "float_type"} and isinstance(value, str):
+        meant = number_meant(value, describe(model, path), whole=kind == "int_type")
+        return f"write {meant}" + (", without quotes" if meant == value else "") if meant else ""
+    return ""
 
 
 def _wanted(expected: str, value: object) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from reconciler.api import names
+from reconciler.api.amounts import Memory
 from reconciler.api.auth_fields import ApiKey
 from reconciler.api.fields import (
     Bool,
@@ -52,14 +53,6 @@ Cores = Annotated[
         lambda value: value % 0.25 == 0,
         "the Consumption profile has no replica of {} cores",
         "write a multiple of 0.25",
-    ),
-]
-Memory = Annotated[
-    str,
-    bounded(
-        lambda value: re.fullmatch(r"\d+(\.\d+)?Gi", value, re.ASCII) is not None,
-        "{!r} is no amount of memory",
-        "write it in Gi, such as 0.5Gi",
     ),
 ]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+
+from reconciler.api.fields import Fault
 
 Path = tuple[str | int, ...]
 
@@ -23,6 +25,22 @@ def describe(model: type[BaseModel], path: Path) -> str:
             if key == path[-1] and field.description:
                 return " ".join(field.description.split())
     return ""
+
+
+def refusal_of(model: type[BaseModel], path: Path, text: str) -> Fault | None:
+    """Why the field at `path` would refuse this text; None where it takes it."""
+    for holder in _models_at(model, path[:-1]):
+        for key, field in _keys(holder):
+            if key == path[-1]:
+                asked: Any = field.annotation
+                for each in field.metadata:
+                    asked = Annotated[asked, each]
+                try:
+                    TypeAdapter(asked).validate_python(text)
+                except ValidationError as error:
+                    faults = (error.errors()[0].get("ctx") or {}).get("faults", ())
+                    return next(iter(faults), None)
+    return None
 
 
 def places_of(model: type[BaseModel], key: str) -> list[str]:

@@ -5,6 +5,7 @@ profile cannot give.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -128,6 +129,15 @@ def _profile_types(environment: AnyDocument | None) -> dict[str, str]:
     }
 
 
+def _pair(cpu: float, gib: float) -> str:
+    """The smallest replica of the Consumption profile that has as much."""
+    rule = "it takes cores in steps of 0.25 up to 4, and twice as many Gi"
+    cores = math.ceil(max(cpu, gib / 2, 0.25) * 4) / 4
+    if cores > 4:
+        return f"{rule}; a workload profile of the Environment may have more"
+    return f"{rule}: write cpu: {cores:g} and memory: {2 * cores:g}Gi"
+
+
 def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Problem]:
     resources = service.spec.resources
     if resources is None:
@@ -141,7 +151,7 @@ def _size(one: Declared, service: InferenceService, profile: str) -> Iterator[Pr
             yield one.problem(
                 ("spec", "resources"),
                 f"the Consumption profile has no replica of {cpu:g} cores and {gib:g}Gi",
-                "take cores in steps of 0.25 up to 4, and twice as many Gi",
+                _pair(resources.cpu or 0, memory or 0),
             )
         return
     cores, gib = _LIMITS.get(profile.lower(), (float("inf"), float("inf")))

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from reconciler.api import names
 from reconciler.api.adapter_fields import Adapter
+from reconciler.api.amounts import Memory
 from reconciler.api.auth_fields import Auth, Limits, RequestLog
 from reconciler.api.engine_flags import EngineArgs
 from reconciler.api.environment_variables import Variables, model_variable_faults
@@ -68,17 +69,7 @@ class Engine(Model):
 class Resources(Model):
     cpu: Annotated[float, Field(gt=0, le=96, strict=True)] | None = None
     """CPU cores of one replica."""
-    memory: (
-        Annotated[
-            str,
-            bounded(
-                lambda value: re.fullmatch(r"\d+(\.\d+)?Gi", value, re.ASCII) is not None,
-                "{!r} is no amount of memory",
-                "write it in Gi, such as 8Gi",
-            ),
-        ]
-        | None
-    ) = None
+    memory: Memory | None = None
     """Memory of one replica, such as 8Gi."""
 
 

@@ -152,7 +152,7 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
     for key, value in zip(children[::2], children[1::2], strict=True):
         if key.merge_key:
             merged += _mergeable(key.position, value, report)
-        elif _usable(key, node, report):
+        elif _usable(key, value, node, report):
             node.entries[str(key.scalar)] = (key.position, value)
     for source in merged:
         for name, entry in source.entries.items():
@@ -160,14 +160,17 @@ def complete(node: Node, children: list[Node], report: Report) -> Node:
     return node
 
 
-def _usable(key: Node, node: Node, report: Report) -> bool:
+def _usable(key: Node, value: Node, node: Node, report: Report) -> bool:
     if not isinstance(key.scalar, str):
         shown = (
             "this"
             if key.kind is not NodeKind.SCALAR or key.scalar is None
             else str(key.scalar).lower()
         )
-        report(key.position, f"{shown} cannot be a key", "a key is text: put it in quotes")
+        hint = "a key is text: put it in quotes"
+        if _is_number(key) and node.entries and value.scalar is None:  # as of `cpu: 0,5`
+            hint = "a decimal number has a point, not a comma"
+        report(key.position, f"{shown} cannot be a key", hint)
         return False
     if before := node.entries.get(key.scalar):
         report(
@@ -177,6 +180,10 @@ def _usable(key: Node, node: Node, report: Report) -> bool:
         )
         return False
     return True
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node.scalar, int | float) and not isinstance(node.scalar, bool)
 
 
 def _mergeable(position: Position, value: Node, report: Report) -> Iterator[Node]:

@@ -187,7 +187,7 @@ RULES = [
     case(
         "memory without a unit",
         MODEL + "  resources: {memory: '8'}\n",
-        "5:23: '8' is no amount of memory; write it in Gi, such as 8Gi",
+        "5:23: '8' is no amount of memory; write 8Gi",
     ),
     case(
         "a size Consumption has not",

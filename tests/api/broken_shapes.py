@@ -122,7 +122,7 @@ SHAPE = [
     case(
         "a number in quotes",
         MODEL + '  scale: {maxReplicas: "2"}\n',
-        '5:24: spec.scale.maxReplicas is the text "2"; write a whole number, without quotes',
+        '5:24: spec.scale.maxReplicas is the text "2"; write 2, without quotes',
     ),
     case(
         "a word for a number",

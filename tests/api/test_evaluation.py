@@ -104,7 +104,7 @@ HEAD = "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: 
                 " 30}}]"
             ),
             "30}",
-            "in quotes",
+            "write 90s, 30m, 2h or 1d",
         ),
         (
             (
@@ -120,7 +120,7 @@ HEAD = "kind: InferenceService\nmetadata: {name: phi}\nspec:\n  model: {source: 
                 " 5}}]"
             ),
             "5}",
-            "1.0 or less",
+            "1 or less",
         ),
         ("auth: {apiKeys: [{name: ci, models: [b]}]}", "b]", "the service has no model 'b'"),
         (
