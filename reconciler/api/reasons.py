@@ -99,7 +99,7 @@ class Reason(StrEnum):
     OBSERVE_ONLY = (
         "ObserveOnly",
         "`reconcilePolicy: Observe`, or paused: differences are reported, nothing is written",
-        "`moorage resume` after a `moorage pause`; else nothing",
+        "nothing; or `moorage resume`, `moorage accept`, `reconcilePolicy: Manage`",
     )
     SKIPPED = "Skipped", "`reconcilePolicy: Skip`", "remove `Skip` to have it managed"
     NOT_LEADER = (

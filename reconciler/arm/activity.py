@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from reconciler.api import versions
 from reconciler.arm import ids
+from reconciler.arm.callers import caller_of
 from reconciler.arm.clients import OWN_REQUEST, Arm
 from reconciler.engine.errors import ReconcileError
 
@@ -24,22 +25,30 @@ _SHOWN = 200  # characters of a caller or an operation that others wrote
 
 @dataclass(frozen=True)
 class Written:
-    """One write that ended well. `by` is a user's name or the id of an application."""
+    """One write that ended well. `by` is a user's name or an id, as Azure has it; `name` says it to
+    a person. `own` is whether this process signs in as the same.
+    """
 
     by: str
     at: str
     operation: str
     correlation: str
+    name: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the Activity Log tells: the writes of others since Moorage's last one, newest first;
-    `problem` says why it could not be read.
+    """What the Activity Log tells: the writes of others since Moorage's last one, newest first, and
+    when that was (`own_at`); `problem` says why the log could not be read. `asked` is the time in
+    Azure when it was.
     """
 
     writes: tuple[Written, ...] = ()
     problem: str = ""
+    own_at: str = ""
+    asked: datetime | None = None
+    signed_in: frozenset[str] = frozenset()
 
 
 async def changes_since(arm: Arm, resource: str) -> Told:
@@ -56,12 +65,16 @@ async def changes_since(arm: Arm, resource: str) -> Told:
     try:
         events = await arm.list_json(path, versions.ACTIVITY, pages=_PAGES)
     except ReconcileError as error:
-        return Told(problem=error.message)
-    return Told(tuple(_of_others(events, resource)))
+        return Told(problem=error.message, asked=now, signed_in=arm.signed_in)
+    writes, own_at = _of_others(events, resource, arm.signed_in)
+    return Told(tuple(writes), "", own_at, now, arm.signed_in)
 
 
-def _of_others(events: Sequence[Mapping[str, Any]], resource: str) -> list[Written]:
+def _of_others(
+    events: Sequence[Mapping[str, Any]], resource: str, signed_in: frozenset[str]
+) -> tuple[list[Written], str]:
     found: dict[str, Written] = {}
+    own_at = ""
     for event in sorted(events, key=lambda each: str(each.get("eventTimestamp")), reverse=True):
         if not ids.same(str(event.get("resourceId") or ""), resource):
             continue
@@ -71,20 +84,24 @@ def _of_others(events: Sequence[Mapping[str, Any]], resource: str) -> list[Writt
         request = event.get("httpRequest")
         asked = str(request.get("clientRequestId") or "") if isinstance(request, Mapping) else ""
         if asked.startswith(OWN_REQUEST):
+            own_at = str(event.get("eventTimestamp") or "")[:_SHOWN]
             break
         if _value(event.get("status")).lower() != "succeeded":
             continue
         correlation = str(event.get("correlationId") or event.get("eventDataId") or "")
+        caller = str(event.get("caller") or "")[:_SHOWN]
         found.setdefault(
             correlation,
             Written(
-                str(event.get("caller") or "")[:_SHOWN],
+                caller,
                 str(event.get("eventTimestamp") or "")[:_SHOWN],
                 operation[:_SHOWN],
                 correlation[:_SHOWN],
+                caller_of(event)[:_SHOWN],
+                caller.lower() in signed_in,
             ),
         )
-    return [*found.values()]
+    return [*found.values()], own_at
 
 
 def _value(localizable: Any) -> str:

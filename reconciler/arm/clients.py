@@ -30,6 +30,7 @@ from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
 from reconciler.arm import ids
+from reconciler.arm.callers import signed_in
 from reconciler.arm.credentials import Renewable, credential_for
 from reconciler.arm.errors import UNREGISTERED, translate
 from reconciler.arm.faults import fault_of_response
@@ -128,6 +129,11 @@ class Arm:
         if response.status_code >= 400:
             raise translate(HttpResponseError(response=response))
         return json.loads(response.text()) if response.text() else None
+
+    @property
+    def signed_in(self) -> frozenset[str]:
+        """The names and ids of this process's own identity, in lower case."""
+        return signed_in(self._credential.token)
 
     @cached_property
     def resources(self) -> ResourceManagementClient:

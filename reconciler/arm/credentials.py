@@ -33,6 +33,11 @@ class Renewable:
         self._token = found.token
         return found
 
+    @property
+    def token(self) -> str:
+        """The last one; empty before the first request."""
+        return self._token
+
     def refuse(self, token: str) -> None:
         """Azure does not take `token`: the next one comes from the login and no cache."""
         self._refused = token

@@ -28,12 +28,11 @@ from reconciler.cli.output.layout import say
 if TYPE_CHECKING:
     from reconciler.api.kinds import Kind
     from reconciler.cli.drift import Drift
-    from reconciler.cli.output.subject import Subject
     from reconciler.engine.diff import Comparison
+    from reconciler.engine.external import Change
     from reconciler.engine.plan import PlanLine
 
 _LONGEST = 16 * 2**20  # bytes of a body; Resource Manager takes 4 MiB
-MOST_WRITES = 3  # of others, told of one object
 
 
 def diff(
@@ -103,94 +102,78 @@ def _of_document(
     files = documents_of(file)
     settings = settings_of(target, state_dir, files)
     drift = asyncio.run(look(settings, files, wanted))
-    changes = [each for line in drift.lines for each in differences(line, drift)]
     stuck = [line for line in drift.lines if line.action in ("wait", "refuse") or line.held]
     problems = [f"{line.key}: {line.problem}" for line in stuck]
+    changes = [each for line in drift.lines for each in differences(line, drift)]
     if as_json:
         value = {"changes": changes, "problems": problems, "activityLog": drift.unread or None}
         print_value("Diff", value, drift.subject)
     else:
-        show_document(changes, problems, drift.subject, drift.unread)
+        show_document(drift, problems)
     return bool(changes)
 
 
 def differences(line: PlanLine, drift: Drift) -> Iterator[dict[str, Any]]:
     """What differs of one object, as JSON, see docs/status.md."""
-    from reconciler.engine.arguments import by_flag
+    from reconciler.cli.writers import last_write_value
 
-    if line.missing:
-        yield {
-            "object": str(line.key),
-            "path": "",
-            "asked": "(present)",
-            "found": None,
-            "lastWrite": None,
-            "changedBy": [],
-        }
-    write = line.last_write
     told = drift.told.get(line.key)
-    others = [asdict(each) for each in told.writes] if told else []
-    for change in (flag for each in line.changes for flag in by_flag(each)):
+    common = {
+        "lastWrite": last_write_value(line.last_write),
+        "changedBy": [asdict(each) for each in told.writes] if told else [],
+    }
+    for change in fields_of(line):
         yield {
             "object": str(line.key),
             "path": change.path,
             "asked": change.after,
             "found": change.before,
-            "lastWrite": {"by": write.by, "at": write.at} if write else None,
-            "changedBy": others,
+            **common,
         }
 
 
-def show_document(
-    changes: list[dict[str, Any]], problems: list[str], subject: Subject, unread: str
-) -> None:
-    """For people: each object, who wrote to it, and its fields."""
-    from reconciler.cli.output.field_lines import field_lines
-    from reconciler.cli.output.layout import terminal_width
+def fields_of(line: PlanLine) -> list[Change]:
+    """What differs, command lines flag by flag; an empty path where the whole object is missing."""
+    from reconciler.engine.arguments import by_flag
     from reconciler.engine.external import Change
 
-    subject.show()
+    absent = [Change("", None, "(present)")] if line.missing else []
+    return [*absent, *(flag for each in line.changes for flag in by_flag(each))]
+
+
+def show_document(drift: Drift, problems: list[str]) -> None:
+    """For people: each object, who wrote to it, and its fields."""
+    from reconciler.cli.output.field_lines import field_lines
+    from reconciler.cli.output.layout import hang, terminal_width
+    from reconciler.cli.writers import writer_lines
+
+    drift.subject.show()
     width = terminal_width()
-    last = None
-    for each in changes:
-        if each["object"] != last:
-            last = each["object"]
-            print(f"~ {last}" if each["path"] else f"- {last}   does not exist")
-            print(*_who(each), sep="", end="")
-        if each["path"]:
-            change = Change(each["path"], each["found"], each["asked"])
-            print(*field_lines(change, width), sep="\n")
+    for line in drift.lines:
+        fields = fields_of(line)
+        if not fields:
+            continue
+        print(f"- {line.key}   does not exist" if line.missing else f"~ {line.key}")
+        for text in writer_lines(drift.told.get(line.key), line.last_write):
+            print(*hang("    ", text, width), sep="\n")
+        for change in fields:
+            if change.path:
+                print(*field_lines(change, width), sep="\n")
     for problem in problems:
         say(f"? {problem}")
-    if unread:
-        say(f"? the Activity Log cannot be read, so it may have been another: {unread}")
-    missing = sum(not each["path"] for each in changes)
-    fields = len(changes) - missing
+    if drift.unread:
+        say(f"? the Activity Log cannot be read, so only the last writer is named: {drift.unread}")
+    print(_counted(drift))
+
+
+def _counted(drift: Drift) -> str:
+    missing = sum(line.missing for line in drift.lines)
+    fields = sum(len(fields_of(line)) for line in drift.lines) - missing
     counts = (
-        *([f"{fields} {'field differs' if fields == 1 else 'fields differ'}"] if fields else []),
-        *(
-            [f"{missing} {'object is' if missing == 1 else 'objects are'} missing"]
-            if missing
-            else []
-        ),
+        f"{fields} {'field differs' if fields == 1 else 'fields differ'}" if fields else "",
+        f"{missing} {'object is' if missing == 1 else 'objects are'} missing" if missing else "",
     )
-    print(", ".join(counts) or "nothing differs")
-
-
-def _who(change: dict[str, Any]) -> Iterator[str]:
-    """Lines on who changed the object: those the Activity Log knows, else its last writer."""
-    for write in change["changedBy"][:MOST_WRITES]:
-        yield f"    changed by {write['by']} at {_second(write['at'])}\n"
-    if (more := len(change["changedBy"]) - MOST_WRITES) > 0:
-        yield f"    and {more} times before that\n"
-    last = change["lastWrite"]
-    if last and not change["changedBy"]:
-        yield f"    last written by {last['by']} at {_second(last['at'])}\n"
-
-
-def _second(stamp: str) -> str:
-    """A time in Azure's spelling, which has up to seven digits and not always a zone."""
-    return f"{stamp.rstrip('Z').partition('.')[0]}Z"
+    return ", ".join(filter(None, counts)) or "nothing differs"
 
 
 def _kind_of(name: str) -> Kind:

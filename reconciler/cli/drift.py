@@ -76,9 +76,12 @@ async def look_with(daemon: Daemon, subject: Subject, documents: Sequence[Loaded
     desired = {item.key: item for item in daemon.composition.desired}
     told, found, held = {}, {}, {}
     for line in lines:
-        if line.key in desired and line.key.kind in resources and (line.changes or line.held):
+        differs = line.changes or line.held or line.missing
+        if line.key in desired and line.key.kind in resources and differs:
             identity = daemon.kinds[line.key.kind].identify(desired[line.key])
             told[line.key] = await changes_since(daemon.arm, identity.id)
+            if line.missing:
+                continue
             version = resources[line.key.kind].listing.api_version
             there = await daemon.arm.get_json(identity.id, version) or {}
             if line.key.kind == Kind.APP and there:

@@ -204,10 +204,13 @@ class Change:
 
 
 class LastWrite(NamedTuple):
-    """Who wrote to an object last, we or somebody else, and when, in the service's own words."""
+    """Who wrote to an object last, we or somebody else, of which kind the writer is, and when, in
+    the service's own words.
+    """
 
     by: str
     at: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ STANDS_FOR: dict[ConditionType, frozenset[Reason]] = {
     ConditionType.ENDPOINT_REACHABLE: frozenset(),
 }
 _STUCK = {Phase.STALLED, Phase.NOT_CONVERGING, Phase.BLOCKED}
-_STILL = FAILING | {Reason.AWAITING_PROMOTION}
+_STILL = FAILING | {Reason.AWAITING_PROMOTION, Reason.OBSERVE_ONLY}
 _MOVING = {
     Phase.RETRYING,
     Phase.DELETING,

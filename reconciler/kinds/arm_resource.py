@@ -283,4 +283,5 @@ def last_write(found: Mapping[str, Any]) -> LastWrite | None:
     """Who wrote to the resource last. Azure does not say so for accounts, workspaces and groups."""
     data = found.get("systemData") or {}
     by, at = data.get("lastModifiedBy"), data.get("lastModifiedAt")
-    return LastWrite(str(by), str(at)) if by and at else None
+    kind = str(data.get("lastModifiedByType") or "")
+    return LastWrite(str(by), str(at), kind) if by and at else None

@@ -39,3 +39,4 @@ async def test_what_only_a_person_can_bring_ends_the_wait(harness, waiting):
             Reason.OBSERVE_ONLY,
             Reason.WAITING_FOR_REFERENCE,
         )
+        assert harness.condition(controller, "Progressing")[0] == "False"
