@@ -71,8 +71,8 @@ class Adapters:
         self._failures: dict[tuple[str, str], Failure] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loading, self._swept = 0, False
-        # Threads of its own: copies from a share that hangs must not take the ones that vLLM
-        # tokenizes in.
+        # A thread pool of its own: copies from a share that hangs must not block the threads in
+        # which vLLM tokenizes.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="adapters")
         self.changed = asyncio.Event()
         self.on_failure: Callable[[str, str], None] = lambda _name, _reason: None
@@ -157,8 +157,8 @@ class Adapters:
 
     def _next(self, adapter: Adapter) -> tuple[AdapterVersion, Versions] | None:
         """The version to load now, and its place: the desired one when its next attempt is due,
-        else the last good one if no version answers, else the canary. One at a time for each name,
-        so that one version is never loaded twice.
+        else the last good one if no version answers, else the canary. Each name loads one version
+        at a time, so that no version is loaded twice.
         """
         served, canary = self._served.get(adapter.name), adapter.canary
         if served is None or served.digest != adapter.desired.digest:
@@ -225,7 +225,8 @@ class Adapters:
         capacity = self._engine.capacity
         # A new version may take the slot of one that goes, so a full engine can still follow.
         replaces = name in self._served and adapter is not None and wanted == adapter.desired
-        # Without any room the model takes no LoRA, which preflight says better.
+        # An engine without any slot has a model that takes no LoRA, which preflight explains
+        # better.
         if capacity and len(self._versions) + self._loading >= capacity and not replaces:
             raise AdapterError(
                 AdapterReason.NO_CAPACITY,
@@ -308,12 +309,12 @@ class Adapters:
         self.changed.set()
 
     def _let_go(self, version: Version) -> None:
-        """Let the version be unloaded, unless it still answers in another place."""
+        """Allow the version to be unloaded, unless it still answers in another place."""
         if version not in (self._served.get(version.name), self._canaries.get(version.name)):
             version.replaced_at = self._clock()
 
     def _publish(self, name: str) -> None:
-        """Make the engine's aliases follow: one assignment there, seen by the next call."""
+        """Update the aliases in the engine: a single assignment, which the next call sees."""
         stable, adapter = self._served.get(name), self._wanted.get(name)
         canary = self._canaries.get(name)
         weight = adapter.canary.weight if adapter and adapter.canary and canary else 0

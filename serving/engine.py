@@ -224,8 +224,8 @@ class VllmEngine:
         return ModelList(data=[card for card in cards if allowed is None or card.id in allowed])
 
     def _public_name(self, lora_request: Any = None) -> str:
-        """What `model` says in an answer. vLLM asks right after it chose a version, so this is
-        where the call is pinned.
+        """The name that stands as `model` in an answer. vLLM asks for it right after it chose a
+        version, so the call is pinned to that version here.
         """
         name = str(self._models.base_model_paths[0].name)
         if lora_request is not None:
@@ -245,10 +245,10 @@ class VllmEngine:
     async def _guarded_add_request(
         self, request_id: str, prompt: Any, params: Any, *args: Any, **options: Any
     ) -> Any:
-        """Bound the answer; refuse prompts beyond the limit, and log-probabilities of the prompt
-        unless the key may have them: with LoRA on nobody may, because vLLM maps those to other
-        requests' adapters. As soon as another request runs, the sizes differ and the engine dies
-        (vllm issues 16668 and 29955; seen on 0.32).
+        """Bound the length of the answer, and refuse prompts beyond the limit. Also refuse
+        log-probabilities of the prompt, unless the key may have them. With LoRA no key may: vLLM
+        computes them with the adapter mapping of other requests, and the engine dies as soon as
+        another request runs, because the sizes differ (vllm issues 16668 and 29955; seen on 0.32).
         """
         call = current_call.get()
         if getattr(params, "prompt_logprobs", None) is not None and (
@@ -261,7 +261,7 @@ class VllmEngine:
         if call is not None:
             if call.output_limit is not None and getattr(params, "max_tokens", None) is not None:
                 params.max_tokens = min(params.max_tokens, call.output_limit)
-            # Only here a chat's tokens are known; the gate could just estimate them.
+            # The tokens of a chat are known only here; the gate can only estimate them.
             tokens = len(prompt.get("prompt_token_ids") or ()) if isinstance(prompt, dict) else 0
             if call.prompt_limit is not None and tokens > call.prompt_limit:
                 raise _refused(
@@ -283,8 +283,8 @@ class VllmEngine:
         return queue
 
     async def _counted_generate(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        """VLLM's own answers, counted in the call that they belong to. An answer that was computed
-        from NaN becomes an error.
+        """The answers of vLLM's `generate`, counted in the call that they belong to. An answer that
+        was computed from NaN becomes an error.
         """
         from vllm.exceptions import GenerationError, VLLMClientError
 

@@ -127,7 +127,7 @@ class Exchange:
             call.failed = True
             raise
         finally:
-            # In any case: a call that is not ended would count as running for ever.
+            # In any case, because a call that is never ended would count as running for ever.
             current_call.reset(token)
             door.calls.discard(call)
             if order is not None:
@@ -158,7 +158,7 @@ class Exchange:
                 return await self._judge(body)
 
     async def _judge(self, body: bytes) -> tuple[bytes, Demand]:
-        """What the body orders; nothing is waited for after it is parsed."""
+        """The demand of the body. There is no await after the body is parsed."""
         door, scope = self._door, self._scope
         try:
             asked = await door.lane.parse(body)
@@ -273,7 +273,8 @@ def _outgoing(exchange: Exchange, send: Send) -> Send:
                 *(pair for pair in message.get("headers", ()) if pair[0] != ID_HEADER),
                 *exchange.named(),
             ]
-            # Held back until its body is there, because the body is what gets translated.
+            # The start is held back until the body has arrived, because the translation needs the
+            # body.
             if message["status"] >= 400:
                 held.append(message)
                 return

@@ -22,7 +22,7 @@ from pathlib import Path
 from serving.hub import Hub, HubError, HubFile
 
 MANIFEST = ".moorage.json"
-PROGRESS = "progress.jsonl.tmp"  # like every *.tmp no part of the model
+PROGRESS = "progress.jsonl.tmp"  # like every *.tmp, not a part of the model
 AT_ONCE = 4
 BEAT = 2.0  # seconds between two lines of progress
 _CHUNK = 4 << 20

@@ -31,7 +31,7 @@ SKIPPED = (
     "original/*",
     "onnx/*",
     "consolidated*.safetensors",
-)  # the same weights once more, in another form
+)  # further copies of the same weights in other formats
 TRIES = 5
 TIMEOUT = 60.0
 _CHUNK = 1 << 20
@@ -138,8 +138,8 @@ class Hub:
                 with self._open(url, {"Range": f"bytes={offset}-"} if offset else {}) as answer:
                     if offset and answer.status != 206:
                         raise HubError(
-                            # A whole answer after a part would be written behind it, and spoil the
-                            # file.
+                            # A whole answer to a request for the rest would be appended to the part
+                            # that exists, and spoil the file.
                             "NoRanges",
                             f"the hub does not go on with {file.path} from byte {offset}",
                         )

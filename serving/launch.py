@@ -25,7 +25,7 @@ from typing import Any
 from serving.catalogue import STAGE_WORDS, ReplicaReport
 from serving.control import FD_VARIABLE, Control
 from serving.preflight import takes_lora
-from serving.processes import adopt_orphans, bury, kill_descendants
+from serving.processes import adopt_orphans, kill_descendants, reap
 from serving.report import Reporter
 from serving.server import UNSUPPORTED
 from serving.start.arguments import (
@@ -42,8 +42,8 @@ from serving.start.preparation import Preparation
 GRACE = 30.0  # ACA's terminationGracePeriodSeconds unless the template says otherwise
 SILENCE = 30.0  # seconds without a word from a server that spoke before
 SERVER = (sys.executable, "-m", "serving.server")
-_STOP = 4.0  # what vLLM gets to leave once nothing runs on it
-_DEATH = 1.5  # what a server with a dead engine gets to answer its requests with an error
+_STOP = 4.0  # how long vLLM may take to exit once no request runs
+_DEATH = 1.5  # how long a server with a dead engine may take to answer its requests with an error
 log = logging.getLogger("moorage.launch")
 
 
@@ -119,7 +119,7 @@ class Launch:
         beat.cancel()
         self._preparation.close()
         await asyncio.to_thread(kill_descendants, os.getpid())
-        bury(self._child.pid)
+        reap(self._child.pid)
         self._report(message, ended=True)
         self._reporter.close()
         return code
@@ -176,7 +176,7 @@ class Launch:
         while True:
             await asyncio.sleep(2.0)
             if self._child is not None:
-                bury(self._child.pid)
+                reap(self._child.pid)
             quiet = time.monotonic() - self._heard
             self._report(
                 f"vLLM has not answered for {quiet:.0f} s"

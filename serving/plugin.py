@@ -1,5 +1,5 @@
-"""vLLM's way in: an endpoint plugin (entry point group `vllm.endpoint_plugins`) that starts the
-Replica inside the server.
+"""How vLLM loads Moorage: an endpoint plugin (entry point group `vllm.endpoint_plugins`) that
+starts the Replica inside the server.
 
 vLLM only logs a plugin that fails. The gate then stays shut, because nothing has given it a Door.
 """

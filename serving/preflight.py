@@ -180,7 +180,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _no_file(path: Path) -> str:
-    """What has the name of a file and is none: a folder, a pipe, a dangling link."""
+    """What stands under the name of a file without being one: a folder, a pipe, a dangling link."""
     return f"{path.name} is no regular file" if os.path.lexists(path) else ""
 
 

@@ -1,5 +1,5 @@
-"""What PID 1 must do for its descendants on Linux: adopt orphans, bury them, and leave
-none behind.
+"""What PID 1 must do for its descendants on Linux: adopt orphans, reap them, and leave none
+behind.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def kill_descendants(pid: int, patience: float = 2.0) -> None:
         time.sleep(0.02)
 
 
-def bury(except_for: int = 0) -> None:
-    """Collect adopted orphans that have ended; `except_for` is the child somebody else
-    waits for.
+def reap(except_for: int = 0) -> None:
+    """Reap adopted orphans that have ended, except `except_for`, the child that somebody else waits
+    for.
     """
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError, ChildProcessError):

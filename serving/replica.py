@@ -73,9 +73,8 @@ class Replica:
         self._control: Control | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._catalogue: Catalogue | None = None
-        self._followed: Catalogue | None = (
-            None  # the one whose withdrawals are done, which is what the report speaks of
-        )
+        # The catalogue whose removed versions no longer answer; the report is about this one.
+        self._followed: Catalogue | None = None
         self._tested, self._was_ready = False, False
         self._message = ""
         self._traffic = Traffic()
@@ -149,7 +148,7 @@ class Replica:
 
     async def _self_test(self) -> None:
         if not self._tested:
-            self._tell()  # that all but the first token is done
+            self._tell()  # that everything but the first token is done
             await self._engine.self_test()
             self._tested = True
             self._message = ""
@@ -198,7 +197,7 @@ class Replica:
         requests.info("%s", json.dumps(line, ensure_ascii=False))
 
     def _tell(self) -> None:
-        """Send the state to launch, at least once a second: so launch knows that the event loop
+        """Send the state to launch at least once a second, so that launch knows that the event loop
         runs.
         """
         if self._control is not None:

@@ -38,7 +38,7 @@ def main() -> int:
     }[arguments.command]
     try:
         return command(options, arguments)
-    except BrokenPipeError:  # whoever read, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -122,7 +122,7 @@ def _start(options: Options, arguments: argparse.Namespace) -> int:
 
 
 def _tell_other_code(options: Options) -> None:
-    """Say that the server that runs does not know what this program knows."""
+    """Warn that the running server was started from another version of this code."""
     if lifecycle.runs_other_code(options):
         print(
             "the local Azure that runs was started by another version of this code, and does not"

@@ -119,7 +119,7 @@ def start(options: Options, arguments: list[str], wait_s: float = 30.0) -> dict[
                     f"the server ended with code {child.returncode}: {_last_line(options.log)}"
                     f" (more in {options.log})"
                 )
-            child = None  # another start was quicker
+            child = None  # another process has started it first
         if time.monotonic() > deadline:
             raise NotStarted(f"the server did not answer within {wait_s:.0f} s; see {options.log}")
         time.sleep(0.05)
@@ -242,7 +242,7 @@ def _spawn(options: Options, arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _stop_orphans(options: Options) -> bool:
-    """Adopt the replicas and the ingress that a killed server left, and end them."""
+    """Find the replicas and the ingress that a killed server left running, and end them."""
     if not options.database.exists():
         return False
     from .runtime.scheduler import Scheduler

@@ -92,7 +92,8 @@ class LogHost:
 
     def _app(self, match: re.Match[str]) -> Record:
         group = f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
-        # A job's event stream has the address of an app's: the first of that name has it.
+        # The event streams of jobs have the same address as those of apps, so the first resource of
+        # that name is shown.
         kind = match["kind"].lower()
         kinds = (
             ("containerapps", "jobs")

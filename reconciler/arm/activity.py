@@ -53,7 +53,7 @@ class Told:
 
 async def changes_since(arm: Arm, resource: str) -> Told:
     """The writes of others to the resource of that ARM id since Moorage's last one. Never raises a
-    ReconcileError: who may not read the log still learns what differs.
+    ReconcileError: a person without the right to read the log still learns what differs.
     """
     now = arm.time.now()
     wanted = (

@@ -75,7 +75,7 @@ class Arm:
 
     async def __aenter__(self) -> Self:
         self.session = session(self.settings, trace_configs=[_traced(self)], response_class=_Answer)
-        # What an app answers must not set Azure's time, nor close the way to Azure.
+        # Answers of an app must not set Azure's time, and must not count as failures of Azure.
         self.outside = session(
             self.settings, connector=self.session.connector, connector_owner=False
         )

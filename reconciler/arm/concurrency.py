@@ -36,7 +36,7 @@ async def _grouped(start: Callable[[asyncio.TaskGroup], Awaitable[None]]) -> Non
 
 
 async def beside(first: Coroutine[Any, Any, Item], other: Coroutine[Any, Any, object]) -> Item:
-    """What `first` gives, with `other` done at the same time. The first error stops both and is
+    """The result of `first`, while `other` runs at the same time. The first error stops both and is
     raised as it is.
     """
     tasks: list[asyncio.Task[Item]] = []

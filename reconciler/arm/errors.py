@@ -205,7 +205,7 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
     (
         re.compile(r"Capacity|AllocationFailed$|^SkuNotAvailable$"),
-        # Nobody knows for how long, so a command that runs once ends, as without a quota.
+        # Nobody knows how long it lasts, so a one-shot command ends, as it does without quota.
         Rule(
             WaitingForHuman,
             "Azure has no room for this in the region now: wait, or choose another location.",
@@ -271,7 +271,7 @@ def translate(error: BaseException) -> ReconcileError:
     if isinstance(
         error, (*_UNSENT, ServiceResponseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
     ):
-        # Without the path, so that all that one fault of the network holds up says the same.
+        # Without the path, so that everything that one network fault blocks has the same message.
         message = _HOST.sub(r"\1", _short(error)) or type(error).__name__
         return _transport(error)(Reason.AZURE_UNREACHABLE, message)
     if isinstance(error, (AzureError, json.JSONDecodeError)):

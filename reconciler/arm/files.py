@@ -175,7 +175,8 @@ async def create(share: Share, path: str, content: bytes) -> str:
     except ReconcileError as error:
         if error.reason not in _MISSING:
             raise
-        share.directories -= _above([path])  # not all: others are at work below other ones
+        # Only these, because other tasks are at work below other directories.
+        share.directories -= _above([path])
         await make_parents(share, [path])
         answer = await share.request("PUT", path, headers, content)
     share.directories |= _above([path])
@@ -202,7 +203,7 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
     needed = _above(paths) - share.directories
 
     async def make(directory: str) -> None:
-        async with share.making[directory]:  # one that others need as well is made by the first
+        async with share.making[directory]:  # of several tasks, the first makes it
             if directory in share.directories:
                 return
             try:

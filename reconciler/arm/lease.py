@@ -30,7 +30,8 @@ _PATIENCE = 6.0  # a renewal that hangs must leave time for another one before t
 
 
 class Leader:
-    """Call `step` again and again, waiting as long as it says; ask `why_not` before every write.
+    """Call `step` in a loop, each time after the delay that it returned; call `why_not` before
+    every write.
 
     `lease_id` (a GUID) is who we are. Kept beside the daemon's state, it lets a restarted daemon go
     on at once, where a new one would wait for the old lease to run out. `clock` counts the time in
@@ -93,7 +94,8 @@ class Leader:
         taken = self.reason == _OTHER
         self._held, self._until, self.reason = True, asked + _SAFE, None
         self._since = self._since if had else asked
-        # At once where another led; else not at the start, which has enough to ask for.
+        # At once if another daemon was the leader. Otherwise not at the start, when many other
+        # requests wait.
         if not self._signed and (taken or asked - self._since >= RENEW_EVERY / 2):
             with suppress(ReconcileError, TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
@@ -131,7 +133,9 @@ class Leader:
                 await self._ask_who()
 
     async def _ask_for_end(self) -> None:
-        """Whether it is a lease as daemons take it."""
+        """Look at the lease of somebody else: whether it ends by itself, as a daemon's lease
+        does.
+        """
         self._endless = False
         with suppress(ReconcileError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):

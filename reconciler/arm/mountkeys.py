@@ -19,7 +19,7 @@ async def note(share: Share, environment: str, storage: str, fingerprint: str) -
     fingerprint.
     """
     path = _path(environment, storage)
-    await files.make_parents(share, [path])  # of a new environment they are not there
+    await files.make_parents(share, [path])  # the directories of a new environment do not exist yet
     # In place, because only `recall` reads it, which knows a torn read.
     await files.create(share, path, fingerprint.encode())
 
@@ -38,7 +38,7 @@ async def recall(share: Share, environment: str, storage: str) -> str | None:
 
 
 async def forget(share: Share, environment: str, storage: str) -> None:
-    """Say nothing of who makes it next."""
+    """Remove the note, which would be wrong for a storage that is made under this name later."""
     await files.delete(share, _path(environment, storage))
 
 

@@ -152,8 +152,8 @@ async def _asked(arm: Arm, token: str) -> tuple[Progress, dict[str, Any]]:
 
 
 async def _told(arm: Arm, asked: Answer, progress: Progress) -> Progress:
-    """An operation may fail for what is refused at once elsewhere: a provider is registered then,
-    too.
+    """A missing registration may also fail the operation instead of the request; the provider is
+    registered then, too.
     """
     if progress.error is None:
         return progress

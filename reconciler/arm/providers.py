@@ -39,7 +39,9 @@ async def refusal(arm: Arm, scope: str, raised: BaseException) -> ReconcileError
 
 
 async def _register(arm: Arm, namespace: str) -> None:
-    """Once, however many writes are refused at the same time: Azure says what is under way."""
+    """Ask once, however many writes are refused at the same time: Azure reports a registration that
+    is under way.
+    """
     async with arm.registering:
         if (await provider_state(arm, namespace)).lower() in _IDLE:
             await register_provider(arm, namespace)

@@ -95,7 +95,7 @@ async def publish(
 
     Files that are there with the right size are kept, which is how an interrupted publish goes on;
     `again` names those to write anyway, because `verify` found them changed. `empty` says that a
-    look has just found nothing. Raises `engine.errors` only; publish again to go on.
+    look has just found nothing there. Raises `engine.errors` only; publish again to go on.
     """
     present = {} if empty else await files.list_tree(share, prefix)
     todo = {
@@ -155,8 +155,8 @@ async def send(
 
 
 async def closest(share: Share, prefix: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 by path of the published folder beside `prefix`, or there, that has most files of
-    `wanted`; empty where none is.
+    """SHA-256 by path of one published folder: of those at `prefix` and beside it, the one that has
+    most files of `wanted`. Empty if there is none.
     """
     parent = prefix.rpartition("/")[0]
     _, below = await files.list_directory(share, parent)
@@ -202,8 +202,8 @@ async def _upload(
     async def send_small(path: str) -> None:
         async with share.long_bodies if todo[path].size > _LITTLE else nullcontext():
             content = await _content(todo[path])
-            # Over a file that readers may be using, only a rename will do; a new one is not looked
-            # at yet.
+            # A file that readers may be using can only be replaced by a rename. Nobody reads a new
+            # one yet.
             etag = await (files.write if path in present else files.create)(
                 share, f"{prefix}/{path}", content
             )

@@ -1,7 +1,7 @@
-"""What time it is in Azure: the `Date` of its answers, carried on by a clock that cannot jump.
+"""Azure's time: the `Date` of its latest answer plus the time since, by a clock that cannot jump.
 
-What Azure or a replica wrote on a share is compared with this and never with the machine's own time
-of day, which may be wrong or set again. `clients` feeds it from every answer.
+Times that Azure or a replica wrote are compared with it and never with this machine's time of day,
+which may be wrong or be changed. `clients` feeds it from every answer.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ class Share:
         request.http_request.headers["x-ms-date"] = date
 
     def _forget(self, refused: ShareClient) -> None:
-        """Unless another request has already fetched a new key since."""
+        """Drop the key, unless another request has already fetched a new one."""
         if self._client is refused:
             self._client = None
 

@@ -1,8 +1,8 @@
-"""Azure's wish to be asked less, kept for all workers together: one that is told to wait makes the
-others wait as well, and nobody else.
+"""A rate limiter that follows Azure's own limits. All workers share it: when Azure tells one of
+them to wait, all requests of the same scope wait.
 
-A scope is what Azure counts by: reads, writes and deletes of a subscription, those of one of its
-resource providers, a storage account. `clients` asks before each request and shows every answer.
+A scope is what Azure counts by: the reads, writes or deletes of a subscription, those of one of its
+resource providers, or a storage account. `clients` asks before each request and shows every answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reconciler.engine.urgency import is_waited_for
 _KINDS = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 _RATE = {"reads": 25.0, "writes": 10.0, "deletes": 10.0}  # what Azure gives back per second
 _LOW = 25  # of Azure's 250 or 200: below it, no faster than they come back
-_KEPT = 5  # of these, which nobody takes at once; the others are for what a person waits for
+_KEPT = 5  # of these, which a resync leaves for requests that a person waits for
 _UNTOLD = 2.0  # seconds, when an answer does not say how long
 _SOON = 1.0  # wait here up to this; for longer, the worker takes another key
 _SUBSCRIPTION = re.compile(r"^/subscriptions/([^/]+)", re.IGNORECASE)
@@ -29,7 +29,7 @@ _PROVIDER = re.compile(r"/providers/([^/]+)", re.IGNORECASE)
 
 
 class Throttle:
-    """`clock` in seconds; all methods belong to the loop's thread."""
+    """`clock` in seconds. Call all methods on the thread of the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -38,10 +38,10 @@ class Throttle:
         self._left: dict[str, int] = {}  # how many Azure said are left, without what went since
 
     async def enter(self, method: str, url: str) -> None:
-        """Wait for a turn that comes soon.
+        """Wait until the request may go, if that is soon.
 
         Raises:
-            Throttled: it does not; nothing was sent.
+            Throttled: it is not soon, so the request must not be sent.
         """
         for scope in _scopes(method, url):
             left = self._closed.get(scope, 0.0) - self._clock()
@@ -55,7 +55,7 @@ class Throttle:
                 await asyncio.sleep(pause)
 
     def saw(self, method: str, url: str, status: int, headers: Mapping[str, str]) -> None:
-        """What an answer says of the requests to come."""
+        """Take over what an answer says about the remaining requests."""
         lower = {name.lower(): value for name, value in headers.items()}
         scopes = list(_scopes(method, url))
         if not scopes:
@@ -76,8 +76,8 @@ class Throttle:
                 self._spaced.setdefault(scopes[0], self._clock())
 
     def _turn(self, scope: str) -> float:
-        """Seconds until a request may go where few are left; the next one goes after it. What a
-        person waits for goes at once: a resync has used up the others.
+        """Seconds until a request may go while few are left, and reserve that slot. Requests that a
+        person waits for go at once, because a resync must not delay them.
         """
         if (free := self._spaced.get(scope)) is None:
             return 0.0

@@ -78,8 +78,9 @@ class AdapterCatalogue(FolderOnShare):
         on_trial = any(adapter.canary for adapter in wanted.adapters)
         unproven = any(one.required and not one.last_good for one in wanted.adapters)
         if unproven:
-            # Read so that a replica which loads it wakes this object, before a single run can end:
-            # new replicas wait for an adapter only once the catalogue says that it was good.
+            # This read makes the app a dependency, so a replica that loads an adapter wakes this
+            # object. Otherwise a single run could end before the catalogue says that the adapter
+            # was good, and new replicas would not wait for it.
             facts.part(ObjectKey(Kind.APP, spec.service), AppOutputs, _loaded_in)
         held, faults = _held_because(spec, wanted, back), _faults(spec, back)
         changes = changes_of(current, wanted)
@@ -128,7 +129,8 @@ class AdapterCatalogue(FolderOnShare):
         catalogue = _wanted(
             spec, before, _hashes(spec, facts, before), reports, self.shares.now(), back
         ).model_copy(update={"epoch": epoch, "generation": generation})
-        # Before the catalogue: replicas must not follow a decision that the history does not know.
+        # Written before the catalogue, because replicas must not follow a decision that the history
+        # does not have.
         following = adapter_history.following(catalogue, back, numbers, self.shares.now())
         if not kept or kept[-1].served != following.served:
             await self.history.write(spec.share, folder_of(spec), following, numbers)
@@ -265,8 +267,8 @@ def _wanted(
 ) -> Catalogue:
     """The catalogue that should be there: of the document's adapters, or of those of `back`."""
     there = {adapter.name: adapter for adapter in before.adapters} if before else {}
-    # A version that was loaded stays good when its replicas are gone; a canary is judged by live
-    # replicas only.
+    # A version that was loaded counts as good even when its replicas are gone. A canary is judged
+    # by live replicas only.
     loaded = {
         (a.name, a.digest) for report in reports for a in report.adapters if a.state == "Loaded"
     }
@@ -275,7 +277,7 @@ def _wanted(
     if back is not None:
         adapters = tuple(_again(each, there.get(each.name), loaded) for each in returned(back))
     else:
-        # One that cannot be served keeps the version before it, and is left out without one.
+        # An adapter that cannot be served keeps its previous version; without one it is left out.
         adapters = tuple(
             _adapter(adapter, there.get(adapter.name), living, loaded, now, since)
             for adapter in spec.adapters

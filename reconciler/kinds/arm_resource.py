@@ -210,8 +210,8 @@ class ArmResource(Generic[Spec, Next]):
         return self.ownership.owns(found)
 
     def may_delete(self, found: Mapping[str, Any], environment: str) -> bool:
-        """Whether this set made it; a set may write to more than it may delete. What another
-        Environment names too has that one's tag.
+        """Whether this set made it. A set may write to more than it may delete. A resource that
+        another Environment names too carries the tag of that Environment.
         """
         owner = self.owner_of(found)
         by_another = self.ownership.made_by_another(owner)

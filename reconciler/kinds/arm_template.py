@@ -109,7 +109,7 @@ def _resource(desired: Desired[ResourceSpec], by_key: ByKey) -> dict[str, Any]:
 def _body(desired: Desired[ResourceSpec], by_key: ByKey) -> Mapping[str, Any]:
     """The body that the kind would create, with expressions for what the daemon would have read."""
     spec = desired.spec
-    # These need a key or an id that exists only once another resource of the template does.
+    # The bodies of these kinds need a key or an id of another resource in the template.
     if desired.key.kind == Kind.ENVIRONMENT:
         workspace = _id(by_key[ObjectKey(Kind.WORKSPACE, desired.key.name)])
         customer = Expression(f"reference({workspace}, '{versions.LOG_ANALYTICS}').customerId")

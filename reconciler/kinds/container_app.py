@@ -82,7 +82,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             mark = Mark(ConditionType.PROVISIONED, Status.FALSE, Reason.MISSING, message)
             return Observation(exists=False, marks=(mark,))
         home = facts.last(ObjectKey(Kind.ENVIRONMENT, spec.environment), ResourceOutputs)
-        # Ownership first: whether another set's app could move does not matter.
+        # Ownership is checked first: an app of another set must not be moved anyway.
         origin = adoption.origin_of(spec, found, self.ownership, before)
         app_write.refuse_move(spec, found, home.id if home else "")
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
@@ -350,8 +350,8 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     async def _configuration_patch(
         self, spec: ContainerAppSpec, write: AppWrite, origin: Origin
     ) -> dict[str, Any]:
-        """Everything outside the template as a merge patch: fields that it does not name stay as
-        others set them.
+        """Everything outside the template as a merge patch. Fields that the patch does not name
+        keep the values that others set.
         """
         if not write.configuration:
             return {}

@@ -30,7 +30,7 @@ from reconciler.kinds.arm_resource import ArmResource
 from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
 
-IN_USE = 10.0  # seconds between looks at who still mounts what is to go
+IN_USE = 10.0  # seconds between checks of who still mounts a storage that is to be deleted
 
 
 class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
@@ -117,7 +117,8 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
             share.proven_key()
             or (await storage.storage_keys(self.arm, spec.resource_group, spec.account))[0]
         )
-        if found is None:  # before it is made: a daemon that dies in between must not forget it
+        if found is None:
+            # Before the storage is made, so that a daemon that dies in between does not forget it.
             fingerprint = key_fingerprint(key)
             await mountkeys.note(share, spec.managed_environment, spec.name, fingerprint)
             self._noted[desired.key] = fingerprint

@@ -71,8 +71,8 @@ class FileShare(ArmResource[ShareSpec]):
         return ids.storage_account(self.arm.subscription_id, spec.resource_group, spec.account)
 
     def is_ours(self, found: Mapping[str, Any], environment: str) -> bool:
-        """By its metadata, because only that stays what it was: what a document merely names holds
-        others' data.
+        """Decided by the share's metadata, which says who made it. A share that a document only
+        names may hold the data of others.
         """
         metadata = found["properties"].get("metadata") or {}
         return SHARE_ENVIRONMENT in metadata and self.ownership.owns(self.owner_of(found))
@@ -103,7 +103,7 @@ class FileShare(ArmResource[ShareSpec]):
         facts: Facts,
     ) -> Operation | None:
         spec = desired.spec
-        if found is None:  # whatever was published is gone with the share that was there
+        if found is None:  # the earlier share is gone with everything that was published on it
             self.shares.rounds.forget_below("")
         write = storage.put_share if found is None else storage.patch_share
         await write(self.arm, spec.resource_group, spec.account, spec.name, body)
@@ -111,7 +111,9 @@ class FileShare(ArmResource[ShareSpec]):
         return None
 
     def _found(self, spec: ShareSpec) -> None:
-        """Tell the edge of the lease, which has nothing to ask for before."""
+        """Tell the edge of the lease that the share exists; before that there is no lease to
+        acquire.
+        """
         ref = ShareRef(spec.environment, spec.resource_group, spec.account, spec.name)
         self.shares.open(ref).found.set()
 

@@ -62,7 +62,7 @@ def served_after(
 
 
 def _weight(spec: ContainerAppSpec, line: PlanLine) -> int:
-    """The first revision of an app takes no steps, nor does one on another port."""
+    """A first revision takes no rollout steps, and neither does a revision on another port."""
     moves = any(change.path == PORT for change in line.changes)
     return 100 if line.action != "update" or moves or not spec.steps else spec.steps[0].weight
 
@@ -98,8 +98,9 @@ def with_rates(lines: Iterable[PlanLine], records: Iterable[ObjectRecord]) -> tu
 
 
 def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow, ...]]:
-    """The replicas of each service with a catalogue, by the catalogue's key: their rows say which
-    version of each adapter they serve now. Nobody follows a catalogue yet that would be created.
+    """The replicas of each service with a catalogue, by the key of the catalogue. Each row says
+    which version of each adapter the replica serves now. A catalogue that is still to be created
+    has no replicas.
     """
     replicas = {
         line.key.name: line.outputs.replicas

@@ -54,8 +54,9 @@ class Prices:
     management: float = 0.0
 
 
-# What one project paid for a replica in Sweden Central, all included; docs/unverified.md. It has no
-# node: Azure's prices of them differ by region and contract, and a wrong one is worse than none.
+# What one project paid for a replica in Sweden Central, everything included (docs/unverified.md).
+# Nodes have no default price: Azure's prices differ by region and contract, and a wrong price is
+# worse than none.
 BUILT_IN = Prices(replicas={"Consumption-GPU-NC24-A100": 2.16})
 
 

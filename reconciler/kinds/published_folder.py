@@ -247,7 +247,8 @@ class PublishedFolder:
 
     async def _look(self, place: SharedFolder, tree: Tree) -> Verification:
         """The folder compared with `tree`. A base model or the runtime is listed once for all its
-        services, and a folder that is as published only in its turn.
+        services. A folder that was as published at its last look is listed only when `rounds` says
+        that it is due.
         """
         now = self.clock()
         at, task = self._looks.get(place, (now, None))
@@ -262,7 +263,8 @@ class PublishedFolder:
             self._forget()
             self.shares.rounds.looked(place)
             known = self._stamps.get(place)
-            # What is new holds nothing, and what this process published there has been looked at.
+            # A new share holds nothing, and what this process has published there since has been
+            # looked at.
             new = task is None and self.shares.is_new(place.share)
             task = asyncio.create_task(self._verify(place, tree, known, new=new))
             task.add_done_callback(_failed)  # fetches the exception, which nobody may await
@@ -329,8 +331,8 @@ def _local(tree: Tree) -> dict[str, LocalFile]:
 
 
 def _younger_than_manifest(stamps: Mapping[str, ShareStamp]) -> list[str]:
-    """Files younger than the manifest, which is written last. Even a daemon without memory sees by
-    them that somebody changed the folder.
+    """Files younger than the manifest, which is written last. They show that somebody changed the
+    folder, even to a daemon that has lost its state.
     """
     manifest = stamps.get(MANIFEST)
     if manifest is None or manifest.modified is None:

@@ -78,7 +78,8 @@ class PublishedRoutes(FolderOnShare):
         return await self._write(desired.spec, facts)
 
     async def _write(self, spec: GatewayRoutesSpec, facts: Facts) -> Wrote:
-        # What the gateway mounts has to exist, the services' folder also where there is none yet.
+        # The folders that the gateway mounts must exist, including the folder of services, which
+        # may have no service yet.
         await self.make(spec.share, (_folder(spec), f"{spec.folder}/data", "services"))
         current, names = await self._current(spec)
         # Above every file, a torn one included, and above the routes that a gateway follows:

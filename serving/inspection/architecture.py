@@ -97,8 +97,8 @@ class Architecture:
         return module.partition(".")[0] in tops - {one.partition(".")[0] for one in self._unpacked}
 
     def embeds(self, leaf: str) -> bool | None:
-        """Whether vLLM takes a LoRA on the embedding or the head of this name: those of each model
-        inside count, so that the class of a vision-language model alone does not tell.
+        """Whether vLLM takes a LoRA on the embedding or the head of this name. The classes of the
+        models inside decide that, so the class of a vision-language model alone is not enough.
         """
         if leaf in self.embedding or leaf in self.suffixes:
             return True
@@ -140,12 +140,13 @@ def architecture(name: str) -> Architecture:
     table = _table()
     entry = table["architectures"].get(_registered(name))
     if entry is None:
-        # vLLM serves it by its backend for transformers, whose own modules nobody knows here.
+        # vLLM serves it with its backend for transformers, whose modules are not known here.
         row = table["classes"][table["architectures"][_BACKEND]]
         stored = tuple((old, new) for old, new in table["stored"].get(name, ()))
         return Architecture(name, embedding=frozenset(row["embedding"]), stored=stored)
     if not isinstance(entry, str):
-        # False in the table: vLLM has the architecture, without LoRA. Nothing in it: unknown here.
+        # False in the table means that vLLM has the architecture without LoRA. An architecture that
+        # is missing in the table is unknown here.
         return Architecture(name, known=entry is False, lora=entry is not False)
     row = table["classes"][entry]
     return Architecture(
@@ -176,8 +177,8 @@ def retired() -> Mapping[str, str]:
 
 
 def _registered(name: str) -> str:
-    """The name under which vLLM has the architecture: an embedding model's or a classifier's is
-    that of the language model which it is made of.
+    """The name under which vLLM has the architecture. For an embedding model or a classifier, it is
+    the name of the language model inside.
     """
     table = _table()
     known, endings = table["architectures"], table["endings"]

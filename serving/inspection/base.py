@@ -53,7 +53,9 @@ class Base:
         return next((one for one in named if isinstance(one, int) and one > 0), None)
 
     def lacks(self, module: str) -> bool:
-        """Whether the weights show that the module does not exist, though others of its kind do."""
+        """Whether the weights show that the module does not exist, although other modules of its
+        kind do.
+        """
         if not self.found or module in self.found or module.endswith("lm_head"):
             return False
         return template(module) in self._templates

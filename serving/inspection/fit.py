@@ -63,7 +63,8 @@ def modules_of(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Module], list[s
     found: dict[str, Module] = {}
     others = []
     for key, tensor in tensors.items():
-        strange = not key.isprintable() or " " in key  # which a terminal or a line would obey
+        # A terminal or a log would obey control characters.
+        strange = not key.isprintable() or " " in key
         if strange or len(key) > _LONGEST or key.replace(PREFIX, "").count(".") > _DOTS:
             raise FileFault(f"it has a tensor of a name that no module has, {key[:60]!a}")
         parts = split_key(key)

@@ -31,7 +31,7 @@ def read_object(path: Path, limit: int = SMALL) -> dict[str, Any]:
         raise FileFault(f"{path.name} cannot be used: {error}") from None
     if is_pointer(data):
         raise FileFault(pointer_fault(path.name))
-    # Python reads these here; vLLM and transformers read text, and end.
+    # Python accepts these encodings here, but vLLM and transformers read text and would crash.
     if data.startswith(_BOMS) or json.detect_encoding(data) != "utf-8":
         raise FileFault(
             f"{path.name} is not plain UTF-8, which vLLM needs: save it as UTF-8 without a byte"

@@ -1,4 +1,4 @@
-"""Makes a step of the engine shorter on CPUs: one reads at most 512 tokens of prompts instead of
+"""Makes a step of the engine shorter on CPUs: a step reads at most 512 tokens of prompts instead of
 2,048.
 
 All streams wait for a step. A CPU reads some hundred tokens of a small real model in a second, so
@@ -15,8 +15,8 @@ TOKENS = 512
 
 
 def shorten() -> None:
-    """Change what vLLM takes where its arguments do not say it: it still takes more for models that
-    cannot read a prompt in pieces.
+    """Change vLLM's default. vLLM still raises it for models that cannot read a prompt in
+    pieces.
     """
     from vllm.platforms import current_platform
 

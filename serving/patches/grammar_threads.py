@@ -12,7 +12,8 @@ import os
 import threading
 from typing import Any
 
-# A tenth of the CPU time that the engine's thread gets, and all that is left over.
+# With this niceness a thread gets a tenth of the CPU time of the engine's thread, and all that is
+# left over.
 NICE = 10
 
 
@@ -33,7 +34,9 @@ def step_back() -> None:
 
 
 def lower_this_thread() -> None:
-    """Not of a main thread, which runs the engine: vLLM compiles there with some executors."""
+    """Lower the priority of this thread. Not of a main thread, which runs the engine: with some
+    executors vLLM compiles there.
+    """
     if threading.current_thread() is threading.main_thread():
         return
     own = threading.get_native_id()

@@ -31,7 +31,7 @@ _RATE = 32 << 20  # bytes a second of all long bodies
 ROOM = 512 << 20  # bytes of all bodies that are being read
 CLOSE = (b"connection", b"close")
 _SLICE = 8 << 10
-_HELD = 0.002  # seconds that looking through holds the loop at a time
+_HELD = 0.002  # longest time in seconds for which `look_through` blocks the event loop
 
 
 class RefusedError(Exception):
@@ -77,8 +77,8 @@ PACE = Pace()
 
 
 class Lane:
-    """Judges one long body at a time, by turns of the keys, and afterwards leaves the event loop
-    free for as long as that took. Short bodies do not wait here.
+    """A fair queue in which long bodies are judged one at a time, the keys taking turns. After each
+    body the event loop stays free for as long as the body took. Short bodies do not wait here.
     """
 
     def __init__(self, room: int = ROOM) -> None:
@@ -107,8 +107,8 @@ class Lane:
 
     @asynccontextmanager
     async def turn(self, size: int, whose: str) -> AsyncIterator[None]:
-        """Wait for the turn of a body of this key. Within it, `parse` the body and judge its value
-        without awaiting anything else.
+        """Wait until a body of this key may be judged. Inside the block, `parse` the body and judge
+        its value without awaiting anything else.
         """
         if size <= SLICE:
             yield

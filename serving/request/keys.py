@@ -30,9 +30,9 @@ _TOLD = re.compile(rb"[A-Za-z0-9._:@/-]{1,100}")  # what a log may show of a nam
 
 @dataclass
 class Bucket:
-    """A minute's worth of something, refilled evenly; a client that was quiet may use all of it at
-    once. It may be overdrawn by what turns out to have been used. Where `sharers` count the same
-    limit, each has its part.
+    """A token bucket: it holds a minute's worth of requests or tokens and refills evenly, so a
+    client that was quiet may use all of it at once. `settle` may overdraw it, when more was used
+    than estimated. Where `sharers` processes count the same limit, each has an equal part.
     """
 
     per_minute: int
@@ -45,8 +45,8 @@ class Bucket:
         return self.per_minute / self.sharers
 
     def wait(self, amount: float, now: float) -> float:
-        """0 when `amount` is there, else the seconds until it is. More than the bucket holds is
-        there when it is full.
+        """0 when `amount` is available, else the seconds until it is. More than the bucket can hold
+        is available when the bucket is full.
         """
         most = self.most
         self.left = min(most, self.left + (now - self.seen) * most / 60)
@@ -74,8 +74,8 @@ class Use:
         self.share(self.sharers)
 
     def share(self, sharers: int) -> None:
-        """So many count these limits, this one among them. What is left of a larger part is cut
-        when it is next looked at.
+        """Set how many processes count these limits, including this one. What is left of a larger
+        part is cut when the bucket is next used.
         """
         self.sharers = sharers
         for bucket in (self.requests, self.tokens):
@@ -126,7 +126,9 @@ def _behind_gateway(key: Key, headers: Iterable[Header]) -> Key:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Whose limit is reached, which one, and for how many seconds (None: waiting does not help)."""
+    """Which limit is reached, whether it is the key's or the service's, and the seconds to wait
+    (None: waiting does not help).
+    """
 
     whose: str
     limit: str
@@ -171,7 +173,7 @@ class Keys:
         )
 
     def share(self, sharers: int) -> None:
-        """So many processes count the limits of these keys."""
+        """Set how many processes count the limits of these keys."""
         self._sharers = sharers
         for use in (self.service, *(key.use for key in self._keys)):
             use.share(sharers)
@@ -212,7 +214,7 @@ class Keys:
         )
 
     def settle(self, key: Key, order: Demand, used: int) -> None:
-        """The order is done and has used so many tokens."""
+        """Correct the estimate of a finished order: it used so many tokens."""
         for use in (key.use, self.service):
             use.running -= order.sequences
             if use.tokens:

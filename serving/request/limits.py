@@ -146,8 +146,8 @@ def _prompts(prompt: Any) -> int:
 
 
 def _whole(value: Any) -> int:
-    """What vLLM will take a value for: pydantic reads 3, 3.0 and "3" alike. What it refuses counts
-    as one.
+    """The whole number that vLLM reads: for pydantic 3, 3.0 and "3" are the same. A value that vLLM
+    refuses counts as one.
     """
     if value is None or isinstance(value, bool):
         return 1

@@ -66,7 +66,7 @@ def modalities(model: Any) -> list[str]:
     """What vLLM's configuration of a model says that it takes: text, and images, audio or video
     that vLLM's class reads and `limit-mm-per-prompt` does not forbid.
 
-    Nothing is served by this; so whatever fails here leaves text alone.
+    This is only information for clients, so after any failure here the answer is text alone.
     """
     try:
         if not model.is_multimodal_model:

@@ -151,8 +151,8 @@ def _expression(text: str) -> int:
     """The parts of a regular expression or grammar once its counted repetitions are written out,
     four letters to a part, and one that repeats to a part. Groups multiply what is in them.
     """
-    levels = [0]  # what each open group holds so far
-    last, at = 0, 0  # what a repetition would repeat
+    levels = [0]  # parts of each open group so far
+    last, at = 0, 0  # parts that a repetition would repeat
     while at < len(text) and sum(levels) < _MOST:
         if match := _REPEAT.match(text, at):
             times = max((int(number) for number in match.groups() if number), default=1)

@@ -58,8 +58,8 @@ class Pinned(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request; `sticky` is what always leads to the same version, `models` what the key may use
-    (None: all).
+    """One request. Calls with the same `sticky` text always get the same version. `models` are
+    those that the key may use (None: all).
     """
 
     key: str

@@ -39,7 +39,7 @@ class ActivityLog:
         told = "Failed" if code else "Accepted" if running else "Succeeded"
         self._keep(event, told, f"{code or _PHRASES.get(status, '')} (HTTP Status Code: {status})")
         if running:
-            # Its last event is told when it ends, also after a restart.
+            # The event of its end follows when it ends, even after a restart.
             self._store.execute(
                 "insert or replace into activity_open values (?, ?)",
                 (running.id, json.dumps(event)),

@@ -31,19 +31,19 @@ log = logging.getLogger(__name__)
 
 
 class Interference(Protocol):
-    """Where scripted faults meet a request; each method may raise ArmError."""
+    """The hooks of scripted faults in a request; each method may raise ArmError."""
 
     def arm(self, principal: str) -> None:
-        """The caller is known, nothing was read yet."""
+        """Called when the caller is known and nothing was read yet."""
 
     def about_to_write(self, target: ids.Target, look: Callable[[], dict[str, Any] | None]) -> None:
-        """The handler is called next. `look` is the resource as a GET shows it."""
+        """Called right before the handler. `look` is the resource as a GET shows it."""
 
     def settled(self, key: str) -> None:
-        """The handler has answered."""
+        """Called after the handler has answered."""
 
     def listed(self, items: list[dict[str, Any]], target: ids.Target) -> list[dict[str, Any]]:
-        """The items that this page of a list shows."""
+        """Returns the items that this page of a list shows."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class Front:
         return replace(reply, headers={**self._common(request, reply), **reply.headers})
 
     async def send(self, method: str, path: str, version: str, body: Any, principal: str) -> Reply:
-        """A request that this Azure makes itself on a caller's behalf; it meets every rule that the
-        caller's own would.
+        """Answer a request that this Azure makes itself on behalf of a caller. All rules apply as
+        if the caller had sent it.
         """
         raw = b"" if body is None else json.dumps(body).encode()
         request = ArmRequest(method, quote(path), {"api-version": version}, {}, raw, self.base)

@@ -24,7 +24,7 @@ _MOST_CALLERS = 1000
 
 @dataclass(frozen=True)
 class Bucket:
-    """It holds `size` requests and refills by `rate` requests a second."""
+    """A token bucket: it holds `size` requests and refills by `rate` requests a second."""
 
     size: int
     rate: float

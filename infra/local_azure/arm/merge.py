@@ -14,7 +14,7 @@ def merge(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(key, None)
         else:
-            # Also below a key that was not there, so that a null inside of it deletes nothing, as
-            # in RFC 7396.
+            # Recursive even where the key did not exist, so that nulls inside of the value are
+            # dropped, as RFC 7396 says.
             result[key] = merge(result.get(key), value)
     return result

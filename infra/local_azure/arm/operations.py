@@ -47,12 +47,12 @@ class Mishaps(Protocol):
     """Scripted faults of operations: they make one slower, or end it without its finisher."""
 
     def meet(self, finish: str, resource: str, *, fresh: bool) -> tuple[float, Body | None]:
-        """The seconds that a new operation takes longer, and its ending (None: as it should).
-        `fresh`: it creates its resource.
+        """The additional seconds of a new operation, and its scripted ending (None: the normal
+        one). `fresh`: it creates its resource.
         """
 
     def leave(self, finish: str, resource: str, ending: Body) -> None:
-        """Put the resource into the state that such an ending leaves."""
+        """Put the resource into the state in which this ending leaves it."""
 
 
 class Operations:
@@ -138,8 +138,8 @@ class Operations:
         asyncio.get_running_loop().call_later(delay, self._finish, operation)
 
     def _finish(self, operation: Operation) -> None:
-        """Run the finisher and mark the end in one transaction, so that a kill between the two
-        repeats it whole.
+        """Run the finisher and mark the end in one transaction: if the process is killed in
+        between, both are repeated.
         """
         status, error = "Succeeded", None
         current = self.get(operation.id)

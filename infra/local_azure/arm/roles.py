@@ -23,7 +23,7 @@ OWNER: dict[str, Any] = {
     "notDataActions": [],
 }
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
-_READS = {"checknameavailability"}  # posts that only read, and are called so
+_READS = {"checknameavailability"}  # POST actions whose RBAC action ends in /read
 _GROUPS = "Microsoft.Resources/subscriptions/resourceGroups"
 
 

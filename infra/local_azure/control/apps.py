@@ -42,7 +42,9 @@ class AppControl:
         self._task: asyncio.Task[None] | None = None
 
     def reach(self, port: int) -> None:
-        """Replicas shall reach this Azure itself, which listens on `port`: its login, for one."""
+        """Let replicas reach this Azure itself, which listens on `port`. They need its login, for
+        example.
+        """
         self._scheduler.reach(port)
 
     async def start(self) -> None:
@@ -63,8 +65,8 @@ class AppControl:
         """
         if not self._pending:
             self._pending = True
-            # Not at once: the request that changed it may be in the middle of several writes. And a
-            # thousand apps take a while, of which requests must still get most.
+            # Not at once, because the request that changed it may be in the middle of several
+            # writes. A thousand apps also take a while, and requests must get most of that time.
             asyncio.get_running_loop().call_later(4 * self._composing_s, self._compose)
 
     def status(self, app: Record, revision: Record) -> RevisionStatus:
@@ -174,7 +176,7 @@ class AppControl:
         self._composing_s = time.perf_counter() - began
 
     async def _watch(self) -> None:
-        """Look at the apps while one of them is not settled; no look is made when all are."""
+        """Check the apps again and again while one of them is not in its final state."""
         while True:
             # An app that is not ready soon after a change may stay unready for long: a broken
             # image, a big model.
@@ -220,7 +222,7 @@ class AppControl:
             if record.body["active"] and record.name != newest
         ]
         with self._store.transaction():
-            # Together with the revisions, or a crash between them would leave two that serve.
+            # In one transaction with the revisions: a crash in between would leave two that serve.
             app.private["settling"] = False
             self._store.put(app)
             for revision in older if single else ():

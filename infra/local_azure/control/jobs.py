@@ -27,7 +27,7 @@ from .mounts import MountError, Mounts
 from .vaults import Vaults
 
 KEPT = 100
-_LATE_S = 60.0  # a start that was missed by more, because this server was off, is not made up for
+_LATE_S = 60.0  # a start that was missed by more than this, because the server was off, is skipped
 Body = dict[str, Any]
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,5 @@
-"""Where the volumes of an app or a job lie on this machine, and its environment variables. Used by
-`workloads` and `jobs`.
+"""Where the volumes of an app or a job lie on this machine, and the environment variables of its
+containers. Used by `workloads` and `jobs`.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""Stored resources as ARM addresses them. A call finds one or is refused with the gateway's errors;
-a write is stored together with the operation that finishes it. Used by all providers.
+"""Stored resources as ARM addresses them. A call finds one or is refused with the gateway's errors.
+A write is stored together with the operation that finishes it. Used by all providers.
 """
 
 import json
@@ -160,7 +160,7 @@ class Records:
                 raise bad_request("FailedIdentityOperation", text)
 
     def stamp(self, previous: Body | None) -> Body:
-        """SystemData after a write: the creator stays, the modification moves."""
+        """SystemData after a write: the creator stays, and the last modification is this write."""
         author, instant = self._login.identity.client, clock.ticks()
         change = {
             "lastModifiedBy": author,
@@ -182,7 +182,7 @@ class Records:
         return Reply(200, {"location": record.body["location"], "properties": shown, **named})
 
     def succeed(self, operation: Operation) -> None:
-        """The end of a write that leaves nothing else to do."""
+        """The finisher of an operation that only marks its resource Succeeded."""
         record = self._store.get(operation.resource)
         if record is not None:
             record.body["properties"]["provisioningState"] = "Succeeded"

@@ -42,7 +42,7 @@ class Vaults:
         self._store = store
 
     def called(self, name: str) -> Record | None:
-        """The vault of that name: it is unique in all of Azure."""
+        """The vault of that name, which is unique in all of Azure."""
         wanted = name.lower()
         return next((each for each in self._store.each(KIND) if each.name.lower() == wanted), None)
 

@@ -68,7 +68,9 @@ class Workloads:
             return replace(plain, refusal=Refusal(failed.reason, str(failed)))
 
     def _mounted(self, app: Record, revision: Record) -> dict[str, Any]:
-        """The fields of a workload that a volume or a secret can spoil; MountError then."""
+        """The fields of a workload that depend on volumes and secrets. Raises MountError if one
+        cannot be mounted or read.
+        """
         template, secrets = revision.body["template"], revision.private["secrets"]
         container, *others = template["containers"]
         return {

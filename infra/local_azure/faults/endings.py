@@ -32,7 +32,9 @@ class Endings:
     def meet(
         self, finish: str, resource: str, *, fresh: bool
     ) -> tuple[float, dict[str, Any] | None]:
-        """The seconds that a new operation takes longer, and its ending (None: as it should)."""
+        """The additional seconds of a new operation, and its scripted ending (None: the normal
+        one).
+        """
         event = CURRENT.get()
         # Only the creation of an environment asks a region for capacity.
         creates = finish == "environment.done" and fresh
@@ -42,7 +44,7 @@ class Endings:
         return fault["seconds"], _ending(fault, finish, resource)
 
     def leave(self, finish: str, resource: str, ending: dict[str, Any]) -> None:
-        """Put the resource into the state that such an ending leaves."""
+        """Put the resource into the state in which this ending leaves it."""
         _leave(self._store, finish, resource, ending)
         self._changes.tell()
 

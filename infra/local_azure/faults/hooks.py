@@ -48,8 +48,8 @@ class _Deleted:
 
 
 class Hooks:
-    """One per server. `files` is the root of the shares' folders. Late lists forget what they know
-    when the process ends.
+    """One per server. `files` is the root of the shares' folders. What late lists know is lost when
+    the process ends.
     """
 
     def __init__(

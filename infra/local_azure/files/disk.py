@@ -49,7 +49,7 @@ def open_new(path: Path) -> int:
 
 
 def state_of(path: Path, kind: str = "file") -> os.stat_result:
-    """Of a file, or of what else is asked for; FilesError where it is not one."""
+    """The `stat` of a file or a directory. Raises FilesError if the path is of another kind."""
     found = names.kind(path)
     if found == kind:
         return os.lstat(path)

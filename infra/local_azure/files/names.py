@@ -81,7 +81,7 @@ def _spelled(folder: Path, name: str) -> Path:
 
 
 def kind(path: Path) -> str:
-    """`file`, `directory` or nothing: what is there, links not followed."""
+    """`file`, `directory` or empty: the kind of what the path names. Links are not followed."""
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):

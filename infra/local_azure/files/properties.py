@@ -38,7 +38,7 @@ def etag(state: os.stat_result, extras: Extras) -> str:
 
 
 def written(state: os.stat_result, extras: Extras) -> dict[str, str]:
-    """What every write answers with."""
+    """The headers of the answer to every write."""
     return {
         "ETag": etag(state, extras),
         "Last-Modified": clock.http(state.st_mtime),

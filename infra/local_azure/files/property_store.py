@@ -53,7 +53,7 @@ class PropertyStore:
         return {name: json.loads(body) for name, body in rows if "/" not in name}
 
     def move(self, old: str, new: str) -> None:
-        """A renamed file or directory takes its rows, and those below it, along."""
+        """Move the rows of a renamed file or directory, and the rows below it."""
         self.drop(new)
         self._database.execute("update extras set key = ? where key = ?", (new, old))
         query = "update extras set key = ? || substr(key, ?) where key > ? and key < ?"

@@ -1,5 +1,5 @@
-"""One Files request and what serves it. The operations in `content`, `directories` and `shares`
-use nothing else.
+"""One Files request, and the parts that serve it. The operations in `content`, `directories` and
+`shares` use nothing else.
 """
 
 import asyncio

@@ -48,7 +48,7 @@ class Shares:
         )
 
     def remove(self, record: Record) -> None:
-        """What the data plane does with a share that has no lease."""
+        """Delete a share without a lease."""
         owner = self._store.get(ids.resource_id(record.id))
         self._copies.delete(
             record, service_settings.retention_days(self._store, owner) if owner else 0

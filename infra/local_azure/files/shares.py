@@ -133,13 +133,13 @@ def _settle(request: FilesRequest, record: Record) -> None:
 
 
 def touch(record: Record) -> None:
-    """A change of the share that is no write of its settings."""
+    """Record a change of the share that does not write its settings."""
     record.body["modified"] = clock.now()
     record.body["etag"] = share_records.new_etag()
 
 
 def changed(record: Record) -> dict[str, str]:
-    """What every write of a share answers with."""
+    """The headers of the answer to every write of a share."""
     return {"ETag": record.body["etag"], "Last-Modified": clock.http(record.body["modified"])}
 
 

@@ -12,7 +12,9 @@ GIB = 1024**3
 
 
 class Usage:
-    """May count too much (deleted files stay counted), and counts again before it refuses."""
+    """The estimate may be too high, because deleted files stay counted. It counts again before it
+    refuses.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, int] = {}

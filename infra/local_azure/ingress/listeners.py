@@ -48,7 +48,7 @@ class Listeners:
         return failures
 
     async def _greet(self, port: int, connection: socket.socket) -> None:
-        """Takes a connection of a replica to the app that has the port, or to this Azure."""
+        """Passes a connection from a replica to the app that has the port, or to this Azure."""
         connection.setblocking(False)
         if listener := self._open.get(port):
             await listener.greet(connection)

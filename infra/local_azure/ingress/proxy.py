@@ -58,7 +58,7 @@ class Proxy:
             return answers.to_https(request)
         if app is None:
             return answers.answer(request, 404, answers.NO_APP)
-        # A fault of the ingress does not depend on what stands behind it.
+        # A scripted fault of the ingress applies whatever state the replicas are in.
         instead, cut = await faults.strike(self._table.faults, app.name, request)
         if instead is not None:
             return instead
@@ -127,8 +127,8 @@ class _Exchange:
         return await self._forward(session, upstream.affinity)
 
     def give_up(self, status: int, text: str) -> web.StreamResponse:
-        """Answers when nothing was sent yet; afterwards only cutting the connection tells the
-        client the truth.
+        """Answers with an error if nothing was sent yet. Afterwards only a cut connection shows the
+        client that the answer is incomplete.
         """
         if self._response is None:
             return answers.answer(self._request, status, text)

@@ -37,7 +37,7 @@ async def splice(table: Table, port: int, client: socket.socket) -> None:
 
 
 async def hand_on(client: socket.socket, port: int) -> None:
-    """Serves one connection with what listens on `port` of this machine."""
+    """Connects one client to what listens on `port` of this machine."""
     beyond = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         await asyncio.get_running_loop().sock_connect(beyond, ("127.0.0.1", port))

@@ -55,7 +55,7 @@ class WaysOut:
         """
         while not replica.gone:
             with suppress(OSError), await replica.bare_socket() as inside:
-                # A container that was started again left connections that have the port still.
+                # Connections of the container before its restart may still hold the port.
                 inside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 inside.bind(("127.0.0.1", port))
                 inside.listen(_BACKLOG)

@@ -1,4 +1,4 @@
-"""What every file of this package is made of: one resource type, given the parts that it needs."""
+"""The base class of every resource type in this package."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

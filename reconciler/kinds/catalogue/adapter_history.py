@@ -87,7 +87,7 @@ def standing(spec: CatalogueSpec, kept: Sequence[AdapterSet]) -> AdapterSet | No
     if decided and order.at - decided.at.timestamp() <= LATER:
         return last
     to = next((each for each in kept if each.number == order.to), None)
-    if to is None:  # it was kept when the person decided, and is not any more
+    if to is None:  # it existed when the person decided, and has been removed since
         return last if decided else None
     at = datetime.fromtimestamp(order.at, UTC)
     decision = Decision(asked=words, to=order.to, at=at, revision=order.revision)
@@ -100,7 +100,9 @@ def aimed(spec: CatalogueSpec, back: AdapterSet | None) -> CatalogueSpec:
 
 
 def returned(back: AdapterSet) -> tuple[Adapter, ...]:
-    """The adapters of a set that a person went back to, held against the document."""
+    """The adapters of the set that a person went back to, each marked as held against the
+    document.
+    """
     decision = back.decision
     assert decision is not None
     held = Held(
@@ -124,7 +126,7 @@ def explained(back: AdapterSet) -> str:
 def following(
     catalogue: Catalogue, back: AdapterSet | None, names: Sequence[str], at: datetime
 ) -> AdapterSet:
-    """The set that a catalogue begins, under the next number of those in `names`."""
+    """The set of adapters in a new catalogue, numbered after the files in `names`."""
     numbers = [int(found["number"]) for name in names if (found := FILE_NAME.match(name))]
     adapters = tuple(
         each.model_copy(update={"held": None, "canary": None, "last_good": None})

@@ -24,9 +24,8 @@ from serving.catalogue import (
     ReplicaReport,
 )
 
-FEWEST = (
-    20  # requests that errors are measured against at least: one failure among three says little
-)
+# Errors are measured against this many requests at least: one failure among three says little.
+FEWEST = 20
 # Reasons that will not change for the same bytes; any other may pass.
 FINAL = frozenset(
     {
@@ -73,7 +72,7 @@ def hold(
     if (
         order
         and order.asked == words
-        # A time that went through the catalogue may differ from the order's in its last digits.
+        # A time that was written to the catalogue and read back may differ in its last digits.
         and (standing is None or order.at - standing.at.timestamp() > 0.0005)
     ):
         return _ordered(order, adapter, before)
@@ -227,7 +226,8 @@ def _fails_requests(trial: Trial) -> Ruling | None:
 
 def _served_long_enough(trial: Trial) -> Ruling | None:
     """Every replica has it loaded, and one of them for as long as the document asks."""
-    # Not the youngest decides: then every scale-out would put the promotion off.
+    # The replica that has served longest decides. If the youngest did, every scale-out would delay
+    # the promotion.
     after = trial.canary.promote_after
     times = [_served_for(*each) for each in trial.reports if each[1].state == "Loaded"]
     everywhere = bool(times) and len(times) == trial.replicas

@@ -82,7 +82,7 @@ def _fields(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _allowed(key: ApiKey) -> list[str]:
-    """What a key may do, beside using all models as much as it likes."""
+    """The rights and limits of a key; empty for a key that may use all models without limits."""
     counts = (
         (key.requests_per_minute, "requests a minute"),
         (key.tokens_per_minute, "tokens a minute"),

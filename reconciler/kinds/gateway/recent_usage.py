@@ -95,7 +95,7 @@ async def _read_on(share: Share, path: str, file: _UsageFile) -> bool:
     data = await files.read_on(share, path, file.offset, PIECE)
     whole = data.rfind(b"\n") + 1
     if not whole and len(data) == PIECE:
-        whole = PIECE  # no line is that long: it is skipped
+        whole = PIECE  # no valid line is that long, so it is skipped
     usage = UsedLines([])
     file.sums = totals([*file.sums, *lines_in(data[:whole], usage)], "key")
     file.offset += whole

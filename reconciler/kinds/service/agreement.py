@@ -31,7 +31,7 @@ def agreement(
         return Mark(CONDITION, Status.UNKNOWN, Reason.SCALED_TO_ZERO, "no replica runs")
     if not replicas or not catalogue:
         return Mark(CONDITION, Status.UNKNOWN, Reason.NOT_OBSERVED, "no replica has reported yet")
-    # In the order of how little is known: a silent replica may serve anything.
+    # Ordered by how little is known, starting with silent replicas, which may serve anything.
     missing = [replica.name for replica in replicas if replica.name not in reports]
     if missing:
         return Mark(
@@ -44,7 +44,7 @@ def agreement(
     torn = [f"{report.replica}: {report.unreadable}" for report in mine if report.unreadable]
     if torn:
         return Mark(CONDITION, Status.UNKNOWN, Reason.REPORT_UNREADABLE, "; ".join(torn[:3]))
-    # Worse than an adapter that is not there yet: callers had it and now get 404.
+    # Worse than an adapter that was never loaded: callers used it and now get 404.
     lost = [
         f"{report.replica} serves no version of {adapter.name}{_why(adapter.message)}"
         for report in mine

@@ -91,7 +91,7 @@ def decide(
 
 
 def _closing(change: Change) -> Change:
-    """The change, with what it means for callers where it cuts some of them off."""
+    """The change; where it cuts callers off, with a text that says so."""
     closes = change.path == EXTERNAL and change.before is True and change.after is False
     return replace(change, effect=CLOSED) if closes else change
 
@@ -110,7 +110,9 @@ def told(write: AppWrite, origin: Origin) -> str:
 def _with_the_template(
     changes: tuple[Change, ...], spec: ContainerAppSpec, seen: Seen
 ) -> tuple[Change, ...]:
-    """Another workload profile is written together with the revision that is to run on it."""
+    """A change of the workload profile is written together with the revision that is to run on
+    it.
+    """
     there = any(revision.name == spec.revision for revision in seen.revisions)
     return () if there else tuple(change for change in changes if change.path == PROFILE)
 
@@ -239,14 +241,14 @@ def is_refused(found: Mapping[str, Any], revisions: Collection[str]) -> bool:
 
 
 def is_ours(revision: str) -> bool:
-    """Whether the composition named that revision. Nobody else can change a template under such a
-    name, because Azure takes each name once.
+    """Whether the composition named that revision. Azure accepts each name only once, so nobody
+    else can have another template under it.
     """
     return bool(_OURS.fullmatch(revision.rpartition("--")[2]))
 
 
 def why_again(found: Mapping[str, Any], wanted: Revision | None) -> str:
-    """Why a template that Azure has already becomes one more revision."""
+    """Why a template that Azure already has needs another revision."""
     latest = str(found["properties"].get("latestRevisionName") or "")
     if wanted is None and is_refused(found, (latest,)):
         return "new revision: Azure refused the last one with this template"

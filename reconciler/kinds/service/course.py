@@ -15,7 +15,7 @@ from reconciler.api import tags
 from reconciler.api.resources import RolloutStep
 
 PLAIN_STEPS = (RolloutStep(10), RolloutStep(50))  # of BlueGreen where the document names none
-SLOW = 15.0  # seconds between two looks at a rollout that pauses, at most
+SLOW = 15.0  # most seconds between two looks at a paused rollout
 
 
 @dataclass(frozen=True)

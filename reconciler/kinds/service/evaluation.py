@@ -42,7 +42,7 @@ class Answered:
 @dataclass(frozen=True)
 class _Progress:
     """The progress of one app: its step (`revision`, `weight` and the prompts), how many prompts
-    were answered as expected, the API key to ask with, and since when it gives no answer.
+    were answered as expected (`met`), the API key to ask with, and since when it has not answered.
     """
 
     revision: str
@@ -101,7 +101,8 @@ class Evaluations:
         told = f"revision {known.revision} {what} to a prompt of the evaluation: {_short(text)}"
         place = address(spec, known.revision, found)
         if place is not None and not await sees_ingress(self.arm, place[0]):
-            # Not its fault, but the step asks for an answer, so it waits for one.
+            # This is not the fault of the revision, but the step needs an answer, so it waits for
+            # one.
             self._progress[spec.name] = replace(known, silent=None)
             return Answered(unmet=f"{told}; the daemon does not reach the ingress either")
         patience = spec.deadline_seconds if not status or status in TRANSIENT else REFUSED

@@ -52,7 +52,8 @@ async def _good(
     if not weights:
         return None
     serves = max(weights, key=lambda name: weights[name])
-    # The rest of it is not shown, or otherwise than it was written, and stays as the app has it.
+    # Azure does not show the other fields of a revision, or shows them in another form, so the
+    # app's own values stay.
     scale = there[serves].get("scale") or {}
     shown = {name: scale[name] for name in ("minReplicas", "maxReplicas") if name in scale}
     return {**there[serves], "scale": shown, "revisionSuffix": serves.rpartition("--")[2]}

@@ -22,8 +22,8 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Live:
-    """`under` is a template that was given up and that somebody else changed then: of their
-    `template` only what they changed is told.
+    """`under` is a template that was given up and that somebody else has changed since. Only what
+    they changed in their `template` is reported.
     """
 
     template: Body
@@ -37,7 +37,7 @@ class _Live:
 
 
 async def told(arm: Arm, spec: ContainerAppSpec, found: Body, step: Step) -> tuple[Change, ...]:
-    """What differs in the template, for the steps that tell it."""
+    """The differences in the template, for the rollout steps that report them."""
     if step.action not in (Action.WRITE, Action.ACTIVATE, Action.DEACTIVATE):
         return ()
     stopped = step.revisions if step.action is Action.DEACTIVATE else ()

@@ -45,7 +45,7 @@ class Looks:
     def __init__(self, arm: Arm, reports: Reports, turns: Turns, memory: StartMemory) -> None:
         self.arm, self.reports, self.turns, self.memory = arm, reports, turns, memory
         self._read: dict[str, Read] = {}
-        self._waiting: dict[str, datetime] = {}  # since when replicas were not read
+        self._waiting: dict[str, datetime] = {}  # when replicas were last read
 
     async def look(
         self,

@@ -259,8 +259,8 @@ class Seen:
 
     def _row(self, replica: SeenReplica) -> ReplicaRow:
         report = self.reports.get(replica.name)
-        # Replicas of another engine report elsewhere: while its revision is on its way, or was
-        # refused, Azure's word counts for those that serve.
+        # Replicas of another engine report to another folder. While the revision of the new engine
+        # starts, or after it was refused, only Azure's state is known of the replicas that serve.
         reports = report is not None or replica.revision == self.spec.revision
         row = ReplicaRow(
             name=replica.name,
@@ -292,8 +292,8 @@ class Seen:
         """The conditions of the service."""
         provisioned = str(found["properties"].get("provisioningState")).lower() == "succeeded"
         errors = str(found["properties"].get("deploymentErrors") or "")
-        # Azure keeps the error of a template that it refused, also when the document asks for an
-        # earlier revision again, which is there and which nobody has to write.
+        # Azure keeps the error of a template that it refused. It still shows that error when the
+        # document asks for an earlier revision again, which exists and need not be written.
         suffix = (found["properties"].get("template") or {}).get("revisionSuffix")
         if not provisioned and self.wanted and suffix and suffix != self.spec.suffix:
             provisioned = True
@@ -371,7 +371,7 @@ def _not_yet(
         return f"revision {wanted.name}: {wanted.error or wanted.running}"
     if not mine:
         return f"revision {wanted.name} has no replica yet"
-    # Only of live replicas: one that has stopped leaves its last report behind.
+    # Only reports of live replicas count, because a stopped replica leaves its last report behind.
     said = [
         fresh[replica.name].message
         for replica in mine
@@ -379,7 +379,7 @@ def _not_yet(
     ]
     if said:
         return said[0]
-    # ARM says when a container started as well as why it did not; only the second is worth
+    # ARM says when a container started, or why it did not start. Only the latter is worth
     # repeating.
     return next(
         (str(r.details) for r in mine if r.restarts and r.details),

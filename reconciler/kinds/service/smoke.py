@@ -21,8 +21,8 @@ LONGEST = 4096  # bytes of an answer that are read
 
 @dataclass(frozen=True)
 class SmokeAnswer:
-    """`wrong` says what is wrong, empty if nothing. `by_app`: the app itself answered so. `unseen`:
-    the daemon does not reach the ingress, so nothing is known about the app.
+    """`wrong` says what is wrong and is empty for a good answer. `by_app`: the answer came from the
+    app itself. `unseen`: the daemon does not reach the ingress, so nothing is known about the app.
     """
 
     wrong: str = ""

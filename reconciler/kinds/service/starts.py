@@ -38,7 +38,9 @@ def remembered(
 def expected(
     published: StartPrediction, starts: Iterable[SeenStart], own: ReplicaReport | None = None
 ) -> StartPrediction:
-    """How long a start should take, judged by those seen; `own`'s start does not count."""
+    """How long a start should take, by the starts seen so far. The start of the replica `own` does
+    not count.
+    """
     mine = (own.replica, _began(own)) if own is not None else None
     others = [each.start for each in starts if (each.replica, each.began) != mine]
     return corrected(published, others)

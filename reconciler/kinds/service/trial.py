@@ -33,7 +33,7 @@ class Trials:
         self.arm, self.clock = arm, clock
         self.evaluations = Evaluations(arm, clock)
         self._answered: dict[str, str] = {}  # the revision whose smoke request went well, by app
-        # The revision, whether its ingress is out of reach, and since when it did not.
+        # The revision, whether its ingress is out of reach, and since when it has not answered.
         self._wrong: dict[str, tuple[str, bool, float]] = {}
         self._writing: dict[str, tuple[str, int]] = {}  # revision and how often it was not made
         self._refused: dict[str, tuple[str, str]] = {}  # revision and why Azure does not make it
@@ -81,7 +81,8 @@ class Trials:
         if boot is not None:
             message = f"revision {wanted.name}: {seen.lacking}"
             return Verdict(self._overdue(seen, wanted, boot), not wanted.limps, message)
-        between = 0 < weight < 100  # then each look repeats the request: it may begin to fail
+        # Between the steps each look repeats the request, because it may begin to fail.
+        between = 0 < weight < 100
         if not wanted.serving or (self._answered.get(spec.name) == wanted.name and not between):
             return Verdict()
         if weight == 100 and (seen.asleep or seen.proven_before == wanted.name):
@@ -127,7 +128,7 @@ class Trials:
 
     @staticmethod
     def _patience(seen: Seen, answer: SmokeAnswer) -> float:
-        """How long such an answer may last, in seconds."""
+        """For how many seconds a revision may keep giving this answer."""
         if answer.unseen:
             # While the old revision serves there is time: nobody waits for the new one.
             others = (each for each in seen.carrying if each.name != seen.spec.revision)

@@ -20,7 +20,7 @@ GATEWAY = (502, 503, 504)
 
 
 async def sees_ingress(arm: Arm, host: str) -> bool:
-    """Whether the ingress that `host`, an app's, leads to answers the daemon.
+    """Whether the daemon reaches the ingress behind `host`, the host name of an app.
 
     It is asked for a revision that cannot exist, which the ingress answers with 404. A proxy that
     blocks the way answers something else, or nothing.

@@ -36,8 +36,8 @@ _DIGEST = re.compile(r"[0-9a-f]{12}(-bfloat16|-float16)?")
 
 
 class Garbage:
-    """Records since when each path has been unused. If the record is lost, the path stays a day
-    longer.
+    """Records since when each path has been unused. If the record is lost, the waiting time starts
+    again.
     """
 
     def __init__(self, arm: Arm, shares: Shares, store: Store, after: float) -> None:

@@ -64,7 +64,7 @@ async def _report(share: Share, path: str, entry: Entry) -> ReplicaReport:
     name, now = entry.path.removesuffix(".json"), share.arm.time.now()
     written = entry.modified or now
     try:
-        if entry.size > LONGEST:  # told by the listing: it is not fetched at all
+        if entry.size > LONGEST:  # the listing gives the size, so the file is not fetched
             raise UntrustedError(f"it has more than {LONGEST} bytes")
         report = ReplicaReport.model_validate(parse(await files.read(share, path, LONGEST) or b""))
         if report.replica != name:

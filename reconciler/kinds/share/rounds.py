@@ -1,8 +1,8 @@
-"""Whose turn it is to be read from a share: a constant number of reads for all places at rest, so
-that a thousand services cost as many as ten. Pure; the clock is given.
+"""A round robin over the places on shares: each resync reads a constant number of unchanged places,
+so a thousand services cost as many reads as ten. Pure; the clock is given.
 
-A place that changes or was never looked at needs no turn. `turns` does the same for ARM, whose
-looks decide what is Ready and may not be as rare.
+A place that changes or was never read does not wait for its turn. `turns` does the same for reads
+of ARM, which decide what is Ready and must be more frequent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import islice
 
 from reconciler.api.resources import ShareRef
 
-AT_ONCE = 20  # places at rest that are looked at in each resync
+AT_ONCE = 20  # unchanged places that are read in each resync
 Place = tuple[ShareRef, str] | tuple[ShareRef, str, str]  # the path, and perhaps what is there
 FORGOTTEN = 10  # resyncs after which a place that does not ask is forgotten
 
@@ -54,7 +54,7 @@ class Rounds:
         return what in self._looked
 
     def hurry(self) -> None:
-        """Look at everything again, whatever it costs, because a person asked for it."""
+        """Make every place due, because a person asked for a look."""
         self._hurried = {*self._looked}
 
     def forget(self, what: Place) -> None:
@@ -71,7 +71,7 @@ class Rounds:
 
     def _refill(self) -> float:
         now = self._clock()
-        # A tenth more: a resync may come that much early.
+        # A tenth more, because the jitter of a resync can make it that much early.
         gained = (now - self._counted) * 1.1 * self._at_once / self._resync
         self._left, self._counted = min(self._at_once, self._left + gained), now
         if now - self._cleared > self._resync:

@@ -140,8 +140,8 @@ def _scaler(rule: Body) -> Body:
 
 
 def _known(record: Record, environment: Record | None) -> Body:
-    """The properties that an app has at its creation. In an environment with a network of the user,
-    it has no outbound addresses of its own.
+    """The properties that an app has from its creation on. In an environment with a network of the
+    user, it has no outbound addresses of its own.
     """
     stored = record.body["properties"]
     network = environment.body["properties"].get("vnetConfiguration") if environment else None

@@ -1,4 +1,6 @@
-"""The sign-in in front of an app. It is kept, because templates have it; nobody is asked."""
+"""The authentication settings of an app (`authConfigs`). They are stored, because templates contain
+them, and have no effect here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

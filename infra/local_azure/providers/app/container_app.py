@@ -149,9 +149,8 @@ class ContainerApps(Runnable):
                 "latestReadyRevisionName", revision
             )  # the first counts as ready, whatever becomes of it
         properties["provisioningState"] = "Succeeded"
-        record.private["settling"] = (
-            True  # from here on: while the write ran, the revision before it was still the newest
-        )
+        # Only from here on: while the write ran, the previous revision counted as the newest.
+        record.private["settling"] = True
         self.store.put(record)
         self.apps.prune(record)
         self.changes.tell()
@@ -224,7 +223,7 @@ class ContainerApps(Runnable):
             applied = old["provisioningState"] not in {
                 "Failed",
                 "Canceled",
-            }  # else what it asks for may never have been made
+            }  # otherwise the revision that it asked for may not exist
             if applied and same and (not suffix or suffix == old["template"]["revisionSuffix"]):
                 return None
         if not suffix:

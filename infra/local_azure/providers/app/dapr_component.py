@@ -1,4 +1,6 @@
-"""Dapr components of an environment, kept because templates have them. No sidecar runs."""
+"""Dapr components of an environment. They are stored, because templates contain them; no sidecar
+runs.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

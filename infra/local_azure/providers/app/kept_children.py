@@ -1,5 +1,5 @@
-"""What is below an environment or an app and only kept here: written at once, shown and deleted.
-`dapr_component` and `auth_config` are of this kind.
+"""Resources below an environment or an app that are only stored: written at once, shown and
+deleted, without any effect. `dapr_component` and `auth_config` are of this kind.
 """
 
 from dataclasses import dataclass

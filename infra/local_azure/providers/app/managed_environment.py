@@ -1,5 +1,5 @@
-"""Managed environments: where apps run. Creation and changes are operations; writes that change
-nothing are not.
+"""Managed environments: where apps run. Creation and changes are operations; a write that changes
+nothing is not.
 """
 
 import re

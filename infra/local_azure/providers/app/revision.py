@@ -157,8 +157,8 @@ def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
             (True, "Terminated") if status.running_state == "Running" else (False, "Waiting")
         ]
     ]
-    # The API of replicas knows these two states; the containers say more, and of a replica that
-    # ends they say what they said before (recorded).
+    # The API of replicas knows only these two states, and the containers say more. Those of a
+    # replica that is ending keep their last state (recorded).
     runs = status.running_state == "Running" and not status.ending
     state = "Running" if runs else "NotRunning"
     properties: Body = {

@@ -25,8 +25,8 @@ _FRAME = ("kind", "managedBy")
 
 @dataclass(frozen=True)
 class Runnable(Provider):
-    """One of the two types: its name in ARM, its kind in the store, and the names by which the
-    store keeps the ends of its operations begin with `ends`.
+    """One of the two types. `type_name` is its name in ARM and `kind` its kind in the store. The
+    names under which the store keeps the finishers of its operations begin with `ends`.
     """
 
     store: Store

@@ -345,7 +345,7 @@ class _Run:
 
 
 def _passing(reply: Reply) -> bool:
-    """A refusal that ARM itself waits out: the resource is busy, or the provider is."""
+    """Whether ARM itself would wait and retry: the resource or its provider is busy."""
     if reply.status in {429, 500, 502, 503, 504}:
         return True
     return reply.status == 409 and any(

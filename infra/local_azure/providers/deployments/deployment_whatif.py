@@ -87,8 +87,8 @@ async def _current(front: Front, call: Call, identifier: str, version: str) -> B
 
 
 def _laid(before: Body, sent: Body) -> Body:
-    """What the write would leave: identity is the resource's own, the location the same region
-    however it is spelt.
+    """The resource as the write would leave it: with its own identity fields, and its location in
+    the spelling of the existing resource.
     """
     own: Body = {name: before[name] for name in ("id", "name", "type") if name in before}
     result: Body = {**merged(before, sent), **own}
