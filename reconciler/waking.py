@@ -77,21 +77,7 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     """`stop` ends the daemon; `supervisor` runs the edges that others start, one for each lease."""
     intake, store, controller = daemon.intake, daemon.store, daemon.controller
     leadership, registrations = daemon.leadership, daemon.registrations
-
-    def release() -> None:
-        asked = take_looks(store)
-        looks = {each.key for each in controller.records() if str(each.document) in asked}
-        if looks:
-            daemon.shares.rounds.hurry()
-        controller.trigger({*controller.approvable(), *looks}, Priority.SAVE)
-
-    async def load() -> None:
-        controller.expect()
-        await intake.load()
-
-    async def look_for_orphans() -> None:
-        controller.set_orphans(await intake.look_for_owned())
-
+    load = partial(_load, daemon)
     yield Running("the loop", controller.run)
     yield Leases(leadership, supervisor.start)
     if daemon.source.files:  # a daemon without documents only removes what it made
@@ -108,7 +94,7 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
             daemon.settings.target_title,
             leadership.stands_by,
         )
-    yield Approvals(partial(store.get, "approvals"), intake.load, release)
+    yield Approvals(partial(store.get, "approvals"), intake.load, partial(_look, daemon))
     yield RemoteEdge(
         daemon.remote.arrived,
         intake.load,
@@ -122,7 +108,7 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
         lambda: registrations.aged,
         intake.register_again,
     )
-    yield Orphans(look_for_orphans, intake.aged)
+    yield Orphans(partial(_look_for_orphans, daemon), intake.aged)
     garbage = Garbage(daemon.arm, daemon.shares, store, daemon.settings.garbage_after)
     yield GarbageEdge(garbage, lambda: intake.composition, leadership.check, daemon.tell)
     yield KeepStarts(
@@ -136,6 +122,25 @@ def edges_of(daemon: Parts, stop: asyncio.Event, supervisor: Supervisor) -> Iter
     yield daemon.state_file
     if daemon.lock:
         yield Duty("the lock", LOCK_EVERY, partial(_check, daemon.lock, stop))
+
+
+async def _load(daemon: Parts) -> None:
+    """Read the documents that were saved."""
+    daemon.controller.expect()
+    await daemon.intake.load()
+
+
+def _look(daemon: Parts) -> None:
+    """Look at what a person has approved, or has asked to be looked at."""
+    asked = take_looks(daemon.store)
+    looks = {each.key for each in daemon.controller.records() if str(each.document) in asked}
+    if looks:
+        daemon.shares.rounds.hurry()
+    daemon.controller.trigger({*daemon.controller.approvable(), *looks}, Priority.SAVE)
+
+
+async def _look_for_orphans(daemon: Parts) -> None:
+    daemon.controller.set_orphans(await daemon.intake.look_for_owned())
 
 
 def _check(lock: FolderLock, stop: asyncio.Event) -> None:

@@ -120,7 +120,7 @@ def settings_of(
     """Settings for a command that talks to its target. With the target local, a local Azure must
     run; with `start` it is started if none does.
     """
-    from reconciler.cli.local_azure import reach_local, start_local
+    from reconciler.cli.local_program import reach_local, start_local
     from reconciler.settings import Settings
 
     folder = state_of(state_dir, files)

@@ -22,33 +22,38 @@ FORMS = "a folder, share://PATH or hf://ORG/NAME@REVISION"
 EXAMPLE = "hf://Qwen/Qwen2.5-0.5B-Instruct@main"
 
 
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        help="The folder to look at and to write to (default: this one).", metavar="DIR"
+    ),
+]
+Name = Annotated[
+    str, typer.Option(help="The service's name (default: the folder's).", metavar="NAME")
+]
+Model = Annotated[str, typer.Option(help=f"The base model: {FORMS}.", metavar="SOURCE")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An adapter to serve, instead of all that are found; may be repeated.",
+        metavar="[NAME=]SOURCE",
+    ),
+]
+Location = Annotated[
+    str, typer.Option(help="The Azure region, such as swedencentral.", metavar="REGION")
+]
+Group = Annotated[str, typer.Option(help="The resource group on Azure.", metavar="GROUP")]
+Force = Annotated[bool, typer.Option("--force", help="Replace moorage.yaml if it exists.")]
+
+
 def init(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            help="The folder to look at and to write to (default: this one).", metavar="DIR"
-        ),
-    ] = Path(),
-    name: Annotated[
-        str, typer.Option(help="The service's name (default: the folder's).", metavar="NAME")
-    ] = "",
-    model: Annotated[str, typer.Option(help=f"The base model: {FORMS}.", metavar="SOURCE")] = "",
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An adapter to serve, instead of all that are found; may be repeated.",
-            metavar="[NAME=]SOURCE",
-        ),
-    ] = None,
-    location: Annotated[
-        str, typer.Option(help="The Azure region, such as swedencentral.", metavar="REGION")
-    ] = "",
-    resource_group: Annotated[
-        str, typer.Option(help="The resource group on Azure.", metavar="GROUP")
-    ] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace moorage.yaml if it exists.")
-    ] = False,
+    folder: Folder = Path(),
+    name: Name = "",
+    model: Model = "",
+    adapter: Adapters = None,
+    location: Location = "",
+    resource_group: Group = "",
+    force: Force = False,
     output: Output = "text",
 ) -> None:
     """Write a commented moorage.yaml for what a folder holds. Looks for models and adapters, asks
@@ -68,12 +73,7 @@ def init(
             Exit.INVALID,
         )
     found = starter.look(root)
-    if found.is_toolkit:
-        raise CommandError(
-            f"{root} is a project of AI Toolkit: `moorage import {folder}` writes its documents.",
-            Exit.INVALID,
-        )
-    _refuse_the_weights_themselves(found, root)
+    _refuse_other_folders(found, root, folder)
     adapters = _adapters(adapter or [], found)
     chosen = _model(model, found, root)
     text = starter.document(_name(name, root), chosen, adapters, location, resource_group)
@@ -86,7 +86,13 @@ def init(
         _tell(file, chosen, adapters, found)
 
 
-def _refuse_the_weights_themselves(found: FoundHere, root: Path) -> None:
+def _refuse_other_folders(found: FoundHere, root: Path, given: Path) -> None:
+    """Refuse a project of AI Toolkit, and a folder that is a model or an adapter itself."""
+    if found.is_toolkit:
+        raise CommandError(
+            f"{root} is a project of AI Toolkit: `moorage import {given}` writes its documents.",
+            Exit.INVALID,
+        )
     if "." in found.models or any(each.path == "." for each in found.adapters):
         what = "a model" if "." in found.models else "an adapter"
         raise CommandError(

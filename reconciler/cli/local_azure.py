@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from reconciler.cli.context import StateDir
 from reconciler.cli.exits import CommandError
+from reconciler.cli.local_program import program_line, run
 from reconciler.cli.output.envelope import Output, check_output, print_value
 from reconciler.cli.output.layout import say
 from reconciler.cli.output.subject import subject_near
@@ -28,108 +29,68 @@ app = typer.Typer(
     help="Control the local Azure. It is a separate process with Azure's interfaces.",
 )
 
-StateDir = Annotated[
+Faults = Annotated[
     Path | None,
+    typer.Option("--faults", help="A file of faults that replaces those in force.", metavar="FILE"),
+]
+Pace = Annotated[
+    str | None,
     typer.Option(
-        "--state-dir",
-        help="Where state is kept (default: .moorage beside the documents or above them).",
-        envvar="MOORAGE_STATE_DIR",
-        metavar="DIR",
+        "--pace",
+        help="fast (default), or real: operations take the minutes they take on Azure.",
+        metavar="PACE",
     ),
 ]
-
-
-def start_local(state_dir: Path) -> Mapping[str, Any]:
-    """Start the local Azure unless it runs, and return the values with which a client reaches it.
-    One that was not running is told, so that none starts unnoticed.
-
-    Raises:
-        CommandError: it did not start; the message is its own.
-    """
-    where = folder(state_dir)
-    new = not (where / "tls").exists()
-    done = _run("start", state_dir, "-o", "json")
-    facts = _facts(done)
-    if done.stderr.strip():
-        say(_last_line(done.stderr), aside=True)
-    if facts.get("started"):
-        what = "A new local Azure runs" if new else "The stopped local Azure runs again"
-        say(f"{what} in {where}; `moorage local-azure stop` stops it.", aside=True)
-    return facts
-
-
-def _facts(started: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:
-    if started.returncode:
-        raise CommandError(
-            f"The local Azure did not start: {_last_line(started.stderr or started.stdout)}"
-        )
-    facts: Mapping[str, Any] = json.loads(started.stdout)
-    return facts
-
-
-def _last_line(text: str) -> str:
-    """What went wrong, without the way there."""
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
-
-
-def reach_local(state_dir: Path) -> Mapping[str, Any]:
-    """The values with which a client reaches the local Azure that runs; starts none.
-
-    Raises:
-        CommandError: none runs.
-    """
-    where = folder(state_dir)
-    done = _run("status", state_dir, "-o", "json") if where.exists() else None
-    if done is not None and done.returncode == 0 and json.loads(done.stdout)["running"]:
-        return _facts(_run("start", state_dir, "-o", "json"))
-    if (where / "tls").exists():
-        raise CommandError(
-            f"The local Azure in {where} is stopped, and nothing serves. `moorage up` starts it"
-            " again with all that is in it; so does `moorage local-azure start`."
-        )
-    raise CommandError(
-        f"There is no local Azure in {where}: nothing has been deployed from here. `moorage up`"
-        " starts one and deploys; to speak of another project, change to its folder, or name its"
-        " documents with -f."
-    )
-
-
-def _run(command: str, state_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    line = [
-        sys.executable,
-        "-m",
-        "infra.local_azure",
-        command,
-        "--state-dir",
-        str(folder(state_dir)),
-        *options,
-    ]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
-
-
-def folder(state_dir: Path) -> Path:
-    return state_dir.absolute() / "local-azure"
+ShareView = Annotated[
+    str | None,
+    typer.Option(
+        "--share-view",
+        help="How replicas see a share: plain (default), or smb with its caches and refusals.",
+        metavar="VIEW",
+    ),
+]
+Quotas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quota",
+        help="A GPU quota by the name of its usage; docs/local-azure.md. Each is 2 at first.",
+        metavar="NAME=GPUS",
+    ),
+]
+Role = Annotated[
+    Path | None,
+    typer.Option(
+        "--role",
+        help=(
+            "A role definition, as az role definition create takes it: the caller may do what it"
+            " grants, and nothing else. none: an owner again."
+        ),
+        metavar="FILE",
+    ),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help=(
+            "The file that maps images to Python environments; docs/local-azure.md. none: the one"
+            " that comes with Moorage."
+        ),
+        metavar="FILE",
+    ),
+]
 
 
 def _pass_on(kind: str, command: str, state_dir: Path | None, output: str, *options: str) -> None:
     """Run a command of the local Azure's own program; a program gets its answer in our envelope."""
     place = state_of(state_dir)
-    line = [
-        sys.executable,
-        "-m",
-        "infra.local_azure",
-        *command.split(),
-        "--state-dir",
-        str(folder(place)),
-    ]
     if not check_output(output):
-        with subprocess.Popen([*line, *options], stderr=subprocess.PIPE, text=True) as program:
+        line = [*program_line(command, place), *options]
+        with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as program:
             for told in program.stderr or ():
                 say(told.rstrip(), aside=True)
         raise typer.Exit(program.returncode)
-    done = subprocess.run(
-        [*line, "-o", "json", *options], capture_output=True, text=True, check=False
-    )
+    done = run(command, place, "-o", "json", *options)
     if done.returncode:
         raise CommandError(done.stderr.strip() or "the local Azure said nothing", done.returncode)
     sys.stderr.write(done.stderr)
@@ -140,58 +101,12 @@ def _pass_on(kind: str, command: str, state_dir: Path | None, output: str, *opti
 
 @app.command()
 def start(
-    faults: Annotated[
-        Path | None,
-        typer.Option(
-            "--faults", help="A file of faults that replaces those in force.", metavar="FILE"
-        ),
-    ] = None,
-    pace: Annotated[
-        str | None,
-        typer.Option(
-            "--pace",
-            help="fast (default), or real: operations take the minutes they take on Azure.",
-            metavar="PACE",
-        ),
-    ] = None,
-    share_view: Annotated[
-        str | None,
-        typer.Option(
-            "--share-view",
-            help="How replicas see a share: plain (default), or smb with its caches and refusals.",
-            metavar="VIEW",
-        ),
-    ] = None,
-    quota: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--quota",
-            help="A GPU quota by the name of its usage; docs/local-azure.md. Each is 2 at first.",
-            metavar="NAME=GPUS",
-        ),
-    ] = None,
-    role: Annotated[
-        Path | None,
-        typer.Option(
-            "--role",
-            help=(
-                "A role definition, as az role definition create takes it: the caller may do"
-                " what it grants, and nothing else. none: an owner again."
-            ),
-            metavar="FILE",
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            help=(
-                "The file that maps images to Python environments; docs/local-azure.md. none: the"
-                " one that comes with Moorage."
-            ),
-            metavar="FILE",
-        ),
-    ] = None,
+    faults: Faults = None,
+    pace: Pace = None,
+    share_view: ShareView = None,
+    quota: Quotas = None,
+    role: Role = None,
+    images: Images = None,
     output: Output = "text",
     state_dir: StateDir = None,
 ) -> None:

@@ -268,7 +268,7 @@ async def _keep_local(settings: Settings) -> None:
     """Start the local Azure again when it dies, because this command started it."""
     from urllib.parse import urlsplit
 
-    from reconciler.cli.local_azure import start_local
+    from reconciler.cli.local_program import start_local
 
     if not settings.runs_here:
         return
