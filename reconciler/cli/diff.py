@@ -137,8 +137,9 @@ def fields_of(line: PlanLine) -> list[Change]:
     from reconciler.engine.arguments import by_flag
     from reconciler.engine.external import Change
 
-    absent = [Change("", None, "(present)")] if line.missing else []
-    return [*absent, *(flag for each in line.changes for flag in by_flag(each))]
+    if line.missing:
+        return [Change("", None, "(present)")]
+    return [flag for each in line.changes for flag in by_flag(each)]
 
 
 def show_document(drift: Drift, problems: list[str]) -> None:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Foreseen:
     """A plan, what each document that must be approved comes to, the key of the set's state, and
-    what container apps will cost. `subject` is the set that was planned, `loaded` has the replicas
-    that follow each catalogue, `times` says when what boots a revision serves.
+    what container apps will cost; `unpriced` says what the table lacks for others. `subject` is the
+    set that was planned, `loaded` has the replicas that follow each catalogue, `times` says when
+    what boots a revision serves.
     """
 
     lines: tuple[PlanLine, ...]
@@ -38,15 +39,27 @@ class Foreseen:
     subject: Subject
     loaded: Mapping[ObjectKey, tuple[ReplicaRow, ...]]
     times: Mapping[ObjectKey, ServedAfter]
+    unpriced: Mapping[ObjectKey, str]
 
     @property
     def costs(self) -> list[str]:
         """A sentence for each app, and for the nodes of each Environment, that is written."""
-        written = ("create", "adopt", "update", "replace")
-        found = (
-            (line.key, self.prices.get(line.key)) for line in self.lines if line.action in written
-        )
+        found = ((key, self.prices.get(key)) for key in self._written)
         return [_cost(key, price) for key, price in found if price]
+
+    @property
+    def unknown_costs(self) -> list[str]:
+        """A sentence for the apps that are written whose price the table does not know."""
+        apps = {key.name: self.unpriced[key] for key in self._written if key in self.unpriced}
+        if not apps:
+            return []
+        names, lacks = ", ".join(apps), " and ".join(dict.fromkeys(apps.values()))
+        return [f"the price of {names} is not known: the table has no {lacks} (--prices FILE)"]
+
+    @property
+    def _written(self) -> list[ObjectKey]:
+        written = ("create", "adopt", "update", "replace")
+        return [line.key for line in self.lines if line.action in written]
 
     @property
     def waiting(self) -> list[PlanLine]:
@@ -101,7 +114,9 @@ async def planning(
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     last = sets.last(store)
     documents = set_of(files, settings.owner, last, keep=keep)
-    known = documents if last or keep else None  # the first run gives them their identity
+    # The first run gives documents their identity.
+    is_known = keep or (last is not None and last.identity == documents.identity)
+    known = documents if is_known else None
     async with Daemon(
         settings, files, store=store, documents=documents, checkout=checkout
     ) as daemon:
@@ -120,7 +135,7 @@ async def foresee(
     documents without an identity are given one, because the next plan is to be the same.
     """
     from reconciler.kinds.foreseen import loaded_by, served_after, with_rates
-    from reconciler.kinds.prices import BUILT_IN, hourly
+    from reconciler.kinds.prices import BUILT_IN, hourly, unpriced
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
 
@@ -128,7 +143,14 @@ async def foresee(
         lines = with_rates(await plan(daemon), daemon.controller.records())
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
-        costs = hourly(daemon.composition.desired, prices or BUILT_IN)
-        times = served_after(lines, daemon.composition.desired)
-        loaded = loaded_by(lines)
-        return Foreseen(lines, versions, daemon.store.target, costs, subject, loaded, times)
+        desired, table = daemon.composition.desired, prices or BUILT_IN
+        return Foreseen(
+            lines,
+            versions,
+            daemon.store.target,
+            hourly(desired, table),
+            subject,
+            loaded_by(lines),
+            served_after(lines, desired),
+            unpriced(desired, table),
+        )

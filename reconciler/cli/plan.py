@@ -72,7 +72,9 @@ def plan(
         print_value("Plan", foreseen.as_value(), foreseen.subject)
     else:
         show(foreseen.lines, foreseen.subject, foreseen.loaded, foreseen.times)
-        for cost in foreseen.costs:
+        # Where nothing costs anything, only who gives a table wants to know what it lacks.
+        unknown = foreseen.unknown_costs if table or not settings.price_note else []
+        for cost in (*foreseen.costs, *unknown):
             say(cost)
         if foreseen.costs and settings.price_note:
             say(settings.price_note)

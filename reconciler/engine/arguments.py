@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from typing import Any
 
 from reconciler.engine.external import Change
@@ -17,61 +18,103 @@ Value = str | bool | None
 
 def by_flag(change: Change) -> tuple[Change, ...]:
     """A change of a command line, split into one change for each flag that differs, `args[--port]`,
-    and for each word before the flags, `command[2]`. Where another number of words stands there,
-    one change has all of them from the first that differs, `command[2:]`. Any other change, and
-    one of the order alone, stays whole.
+    for each flag that stands elsewhere, `args[--port].place`, and for each word before the flags,
+    `command[2]`. Where another number of words stands there, one change has all of them from the
+    first that differs, `command[2:]`. Any other change stays whole.
     """
     sides = change.before, change.after
     if not change.path.endswith(LISTS) or not all(_is_texts(side) for side in sides):
         return (change,)
-    (first, old), (second, new) = (_parsed(side) for side in sides)
-    flags = [
-        (name, old.get(name), new.get(name))
-        for name in dict.fromkeys((*old, *new))
-        if old.get(name) != new.get(name)
-    ]
+    old, new = (_parsed(side or ()) for side in sides)
+    found = (*_words(old.lead, new.lead), *_flags(old, new), *_places(old.order, new.order))
     return tuple(
-        replace(change, path=f"{change.path}[{name}]", before=before, after=after)
-        for name, before, after in (*_words(first, second), *flags)
+        replace(change, path=f"{change.path}[{at}", before=before, after=after)
+        for at, before, after in found
     ) or (change,)
 
 
-def _words(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, Value, Value]]:
+@dataclass
+class _Line:
+    """A command line: the words before the first flag, each flag with its words, itself included,
+    and the flags in their order, each with the number of times that it was given before.
+    """
+
+    lead: list[str] = field(default_factory=list)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+    order: list[tuple[str, int]] = field(default_factory=list)
+
+
+Found = Iterator[tuple[str, Value, Value]]  # the end of the path, and the two values
+
+
+def _words(old: Sequence[str], new: Sequence[str]) -> Found:
     """The words that differ, by their place from 0."""
     if len(old) == len(new):
         for place, (before, after) in enumerate(zip(old, new, strict=True)):
             if before != after:
-                yield str(place), before, after
+                yield f"{place}]", before, after
         return
     pairs = zip(old, new, strict=False)
     start = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
     start = min(len(old), len(new)) if start is None else start
-    yield f"{start}:", shlex.join(old[start:]) or None, shlex.join(new[start:]) or None
+    yield f"{start}:]", shlex.join(old[start:]) or None, shlex.join(new[start:]) or None
+
+
+def _flags(old: _Line, new: _Line) -> Found:
+    for name in dict.fromkeys((*old.flags, *new.flags)):
+        before, after = old.flags.get(name), new.flags.get(name)
+        if before == after:
+            continue
+        values = _value(name, before), _value(name, after)
+        if values[0] == values[1]:  # `--a=1` for `--a 1`, or two words for one with a space
+            values = shlex.join(before or ()), shlex.join(after or ())
+        yield f"{name}]", *values
+
+
+def _value(name: str, words: Sequence[str] | None) -> Value:
+    """The value of a flag, True where it has none; several values are joined in one text."""
+    if words is None:
+        return None
+    values = [word.removeprefix(f"{name}=") for word in words if word != name]
+    return " ".join(values) if values else True
+
+
+def _places(old: Sequence[tuple[str, int]], new: Sequence[tuple[str, int]]) -> Found:
+    """The flags of both that stand elsewhere, as few as explain the order: programs may read it."""
+    common = {*old} & {*new}
+    one, other = ([flag for flag in side if flag in common] for side in (old, new))
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    stayed = {flag for at, _, size in blocks for flag in one[at : at + size]}
+    for flag in one:
+        if flag not in stayed:
+            yield f"{flag[0]}].place", _place(old, flag), _place(new, flag)
+
+
+def _place(order: Sequence[tuple[str, int]], flag: tuple[str, int]) -> str:
+    at = order.index(flag)
+    if not at:
+        return "first"
+    name, number = order[at - 1]
+    return f"after {name}" + (f" ({number + 1})" if number else "")
 
 
 def _is_texts(side: Any) -> bool:
-    return isinstance(side, list | tuple) and all(isinstance(word, str) for word in side)
+    return side is None or (
+        isinstance(side, list | tuple) and all(isinstance(word, str) for word in side)
+    )
 
 
-def _parsed(words: Sequence[str]) -> tuple[list[str], dict[str, Value]]:
-    """The words before the first flag; and each flag with its value, True for a flag without one.
-    The values of a flag that is given twice are joined in one text.
-    """
-    lead: list[str] = []
-    flags: dict[str, Value] = {}
-    name = ""
+def _parsed(words: Sequence[str]) -> _Line:
+    line, name = _Line(), ""
     for word in words:
         if word.startswith("--") and len(word) > 2:
-            name, has_value, value = word.partition("=")
-            given = flags.get(name)
-            if not has_value:
-                flags.setdefault(name, True)
-            else:
-                flags[name] = f"{given} {value}" if isinstance(given, str) else value
+            name = word.partition("=")[0]
+            number = sum(1 for each, _ in line.order if each == name)
+            line.order.append((name, number))
+            line.flags.setdefault(name, []).append(word)
         elif not name:
-            lead.append(word)
+            line.lead.append(word)
         else:
             # argparse takes several words after one flag, as in `--lora-modules a=x b=y`.
-            given = flags[name]
-            flags[name] = f"{given} {word}" if isinstance(given, str) else word
-    return lead, flags
+            line.flags[name].append(word)
+    return line

@@ -43,6 +43,8 @@ Action = Literal[
 WAITS = "waits for approval"
 HOLDS = "it holds data and is not replaced: put the old value back"
 HELD = "held"  # the effect of a line whose object stays as it was before the document changed
+THERE = "it was there before any document asked for it"
+USED = f"used as it is: {THERE}"
 RELEASED = "stays: it was there before any document asked for it"
 
 
@@ -69,6 +71,11 @@ class PlanLine:
     def waits(self) -> bool:
         """Whether a person must approve it."""
         return self.problem == WAITS
+
+    @property
+    def used(self) -> bool:
+        """Whether the documents use for the first time what somebody else made."""
+        return self.effect == USED
 
     @property
     def held(self) -> bool:
@@ -223,10 +230,11 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
             problem=observed.message or "an operation is running on it",
         )
     if not observed.exists:
-        return _created(desired)
+        return replace(_created(desired), changes=observed.changes)
     if not observed.changes:
         held = HELD if observed.held else ""
-        return _of(desired, "no-op", effect=held, problem=observed.message if held else "")
+        used = USED if _is_new(ledger, desired, observed) else ""
+        return _of(desired, "no-op", effect=held or used, problem=observed.message if held else "")
     # Later writes count too: one of them may be the one that stops a service.
     changes = (*observed.changes, *observed.later)
     effects = dict.fromkeys(change.effect for change in changes)
@@ -240,9 +248,16 @@ def _judge(ledger: Ledger, desired: Desired, observed: Observation) -> PlanLine:
             "taken over from whoever made it",
         )
     if all(change.effect != REPLACE for change in observed.changes):
+        if _is_new(ledger, desired, observed):
+            return _of(desired, "adopt", changes, THERE)
         return _of(desired, "update", changes, effect)
     problem = "" if ledger.permits(desired, "replace") else WAITS
     return _of(desired, "replace", observed.changes, effect, HOLDS if desired.retain else problem)
+
+
+def _is_new(ledger: Ledger, desired: Desired, observed: Observation) -> bool:
+    """Whether the documents ask for the first time for what somebody else made."""
+    return observed.origin is not Origin.OURS and not ledger.record(desired).exists
 
 
 def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:

@@ -83,7 +83,7 @@ class AdapterCatalogue(FolderOnShare):
             # was good, and new replicas would not wait for it.
             facts.part(ObjectKey(Kind.APP, spec.service), AppOutputs, _loaded_in)
         held, faults = _held_because(spec, wanted, back), _faults(spec, back)
-        changes = changes_of(current, wanted)
+        changes = changes_of(current or before, wanted)
         if current is not None:
             changes += adapter_history.changes_of(kept, back)
         return Observation(

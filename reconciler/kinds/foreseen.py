@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from statistics import median
 from typing import Literal
 
@@ -73,12 +74,12 @@ def _start(
     app = line.outputs if isinstance(line.outputs, AppOutputs) else AppOutputs()
     if app.starts:
         published = StartPrediction(seconds=spec.startup_seconds)
-        return round(expected(published, app.starts).seconds), "measured"
+        return ceil(expected(published, app.starts).seconds), "measured"
     took = [each.startup.seconds for each in app.replicas if each.startup and each.startup.seconds]
     if took:
-        return round(median(took)), "measured"
+        return ceil(median(took)), "measured"
     if spec.startup_seconds:
-        return round(spec.startup_seconds), "predicted"
+        return spec.startup_seconds, "predicted"
     return round(spec.deadline_seconds), "limit"
 
 
@@ -99,8 +100,8 @@ def with_rates(lines: Iterable[PlanLine], records: Iterable[ObjectRecord]) -> tu
 
 def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow, ...]]:
     """The replicas of each service with a catalogue, by the key of the catalogue. Each row says
-    which version of each adapter the replica serves now. A catalogue that is still to be created
-    has no replicas.
+    which version of each adapter the replica serves now. Where the catalogue of a new engine is
+    still to be created, they follow the one before it.
     """
     replicas = {
         line.key.name: line.outputs.replicas
@@ -110,5 +111,5 @@ def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow,
     return {
         line.key: replicas.get(line.key.name, ())
         for line in lines
-        if line.key.kind == Kind.CATALOGUE and line.action != "create"
+        if line.key.kind == Kind.CATALOGUE and (line.action != "create" or line.changes)
     }

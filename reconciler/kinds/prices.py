@@ -5,7 +5,7 @@ prices that its user may replace. Pure but for `read`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,24 +119,41 @@ def hourly(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, Price]
     return found
 
 
+def unpriced(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, str]:
+    """The entries of a table that the price of a container app would need, and `prices` lacks."""
+    items = list(desired)
+    known = per_replica(items, prices)
+    found = {}
+    for app, profile in _profiles(items):
+        if app.key not in known and not is_dedicated(profile):
+            asked = f"perReplicaHour of {profile}"
+            found[app.key] = "perCoreHour, perGiBHour" if profile == CONSUMPTION else asked
+    return found
+
+
 def per_replica(desired: Iterable[Desired], prices: Prices) -> dict[ObjectKey, float]:
     """What an hour of one replica costs, of each container app whose profile the table knows."""
-    items = list(desired)
-    types = {
-        (each.spec.environment, profile["name"]): str(profile["workloadProfileType"])
-        for each in _environments(items)
-        for profile in each.spec.body["properties"]["workloadProfiles"]
-    }
     found = {}
-    for app in with_spec(items, ContainerAppSpec):
-        name = app.spec.body["properties"]["workloadProfileName"]
-        one = _replica(app.spec, types.get((app.spec.environment, name), name), prices)
+    for app, profile in _profiles(list(desired)):
+        one = _replica(app.spec, profile, prices)
         if one is not None:
             found[app.key] = one
     return found
 
 
-def _environments(items: Iterable[Desired]) -> list[Desired[ResourceSpec]]:
+def _profiles(items: Sequence[Desired]) -> Iterator[tuple[Desired[ContainerAppSpec], str]]:
+    """Each container app with the type of its workload profile."""
+    types = {
+        (each.spec.environment, profile["name"]): str(profile["workloadProfileType"])
+        for each in _environments(items)
+        for profile in each.spec.body["properties"]["workloadProfiles"]
+    }
+    for app in with_spec(items, ContainerAppSpec):
+        name = app.spec.body["properties"]["workloadProfileName"]
+        yield app, types.get((app.spec.environment, name), name)
+
+
+def _environments(items: Sequence[Desired]) -> list[Desired[ResourceSpec]]:
     return [each for each in with_spec(items, ResourceSpec) if each.key.kind == Kind.ENVIRONMENT]
 
 

@@ -19,7 +19,7 @@ from reconciler.engine.external import (
     ObjectKey,
     Transfer,
 )
-from reconciler.engine.plan import HOLDS, PlanLine
+from reconciler.engine.plan import HOLDS, USED, PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.foreseen import ASSUMED, loaded_by, served_after, with_rates
 from serving.catalogue import AdapterReport
@@ -116,7 +116,7 @@ def app_spec(**fields):
                 ),
             ),
             {"startup_seconds": 169},
-            (80, 80, "measured", 100),
+            (81, 81, "measured", 100),
         ),
         (line(Kind.APP, "update", Change("tags.a", 1, 2)), {}, None),
         (line(Kind.APP, "no-op"), {}, None),
@@ -144,6 +144,7 @@ def test_a_person_reads_flags_files_and_classes(capsys):
                 effect="new revision",
             ),
             line(Kind.RESOURCE_GROUP, "update", Change("tags.a", 1, 2), effect="update in place"),
+            line(Kind.ENVIRONMENT, "no-op", effect=USED),
             line(Kind.STORAGE_ACCOUNT, "replace", effect="replace", problem=HOLDS),
             line(Kind.SHARE, "delete", effect="delete", problem="waits for approval"),
             line(Kind.WORKSPACE, "no-op"),
@@ -163,9 +164,10 @@ def test_a_person_reads_flags_files_and_classes(capsys):
         f"      {ARGS}[--port]: 80 -> 81",
         "~ ResourceGroup/web   configuration",
         "      tags.a: 1 -> 2",
+        f"= ManagedEnvironment/web   {USED}",
         f"! StorageAccount/web   data loss; {HOLDS}",
         "- FileShare/web   data loss; waits for approval",
-        "2 to create, 3 to update, 1 to delete, 1 not replaced",
+        "2 to create, 3 to update, 1 to delete, 1 not replaced, 1 used as before",
     ]
 
 
@@ -195,7 +197,9 @@ def test_the_replicas_of_a_service_follow_its_catalogue():
     catalogue = line(Kind.CATALOGUE, "update")
     assert loaded_by([catalogue, app]) == {catalogue.key: (REPLICA,)}
     assert loaded_by([catalogue, line(Kind.APP, "create")]) == {catalogue.key: ()}
-    assert loaded_by([line(Kind.CATALOGUE, "create"), app]) == {}  # they follow the one before
+    assert loaded_by([line(Kind.CATALOGUE, "create"), app]) == {}  # nobody follows one yet
+    engine = line(Kind.CATALOGUE, "create", Change("adapters[a].digest", "1", "2", "hot"))
+    assert loaded_by([engine, app]) == {engine.key: (REPLICA,)}  # they follow the one before
     assert loaded_value((REPLICA,))[0]["adapters"][1] == {
         "name": "b",
         "digest": None,
@@ -209,6 +213,11 @@ VOLUME = {
     "volumeName": "share",
     "mountPath": "/mnt/x",
     "subPath": "code/web/03269026f879",
+}
+CONTAINER = {
+    "name": "a",
+    "command": ["serve", "--port", "80"],
+    "env": [{"name": "B", "value": "1"}, {"name": "C", "secretRef": "s"}],
 }
 DIGESTS = "1" * 64, "2" * 64
 
@@ -245,11 +254,28 @@ DIGESTS = "1" * 64, "2" * 64
             ["      env[A].value: 1 -> (unset)"],
         ),
         (
+            Change("containers[a]", None, CONTAINER),
+            [
+                "      containers[a].command[0:]: (unset) -> serve",
+                "      containers[a].command[--port]: (unset) -> 80",
+                "      containers[a].env[B].value: (unset) -> 1",
+                "      containers[a].env[C].secretRef: (unset) -> s",
+            ],
+        ),
+        (
             Change("adapters[a].digest", *DIGESTS),
             ["      adapters[a].digest: 111111111111 -> 222222222222"],
         ),
     ],
-    ids=["short", "long path", "long values", "an entry comes", "an entry goes", "digests"],
+    ids=[
+        "short",
+        "long path",
+        "long values",
+        "an entry comes",
+        "an entry goes",
+        "a container",
+        "digests",
+    ],
 )
 def test_a_field_fits_a_terminal(change, lines):
     """No value is torn at the end of a line of 80 columns, and no entry is cut."""

@@ -57,6 +57,25 @@ async def test_a_plan_says_that_it_is_taken_over(harness):
     assert harness.cloud.writes() == []
 
 
+async def test_a_plan_says_once_what_the_documents_use_of_others(harness):
+    """A group of somebody else is `used` as it is, or adopted where the documents change it; after
+    the first look it is as any other.
+    """
+    for name, changes in (("group", ()), ("tagged", (Change("tags.a", None, "b"),))):
+        harness.cloud.objects[name] = {}
+        harness.kind.observation[name] = {"origin": Origin.ADOPTED, "changes": changes}
+    controller = harness.controller()
+    things = [harness.thing("group"), harness.thing("tagged")]
+    controller.set_desired(things, [harness.state()])
+    lines = await controller.plan()
+    assert [(line.action, line.used) for line in lines] == [("no-op", True), ("adopt", False)]
+    assert "it was there before any document asked for it" in lines[1].effect
+    harness.kind.observation["tagged"] = {"origin": Origin.ADOPTED}
+    async with harness.running(*things) as running:
+        assert await running.settled() is ExitClass.DONE
+        assert [(line.action, line.used) for line in await running.plan()] == [("no-op", False)] * 2
+
+
 @pytest.mark.parametrize("purge", [False, True])
 @pytest.mark.parametrize("polls", [0, 2])
 async def test_down_releases_it_and_leaves_what_it_stands_on(harness, purge, polls):

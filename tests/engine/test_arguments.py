@@ -1,6 +1,8 @@
 """Command lines are compared word by word and flag by flag."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.engine.arguments import by_flag
 from reconciler.engine.external import Change
@@ -24,19 +26,45 @@ CASES = [
     (
         ["--a", "1", "--b", "2"],
         ["--b", "2", "--a", "1"],
-        ["args: ['--a', '1', '--b', '2'] -> ['--b', '2', '--a', '1']"],
+        ["args[--b].place: after --a -> first"],
         "another order",
     ),
-    (None, ["--a"], ["args: (unset) -> ['--a']"], "nothing was there"),
+    (
+        ["--a", "--b", "--c", "--d", "4"],
+        ["--a", "--c", "--d", "5", "--b"],
+        ["args[--d]: 4 -> 5", "args[--b].place: after --a -> after --d"],
+        "another order and another value",
+    ),
+    (
+        ["--a=1", "--b", "--a=2"],
+        ["--a=1", "--a=2", "--b"],
+        ["args[--a].place: after --b -> after --a"],
+        "between two of a kind",
+    ),
+    (["--a=1"], ["--a", "1"], ["args[--a]: --a=1 -> --a 1"], "another spelling"),
+    (["--a", "b c"], ["--a", "b", "c"], ["args[--a]: --a 'b c' -> --a b c"], "words for a text"),
+    (None, ["run", "--a"], ["args[0:]: (unset) -> run", "args[--a]: (unset) -> True"], "none yet"),
+    (["--a", "1"], None, ["args[--a]: 1 -> (unset)"], "none any more"),
 ]
 
 
 @pytest.mark.parametrize(("before", "after", "shown", "reason"), CASES, ids=[c[3] for c in CASES])
 def test_each_flag_that_differs_is_a_line(before, after, shown, reason):
-    """And each word before the flags; the whole lists where only the order differs."""
+    """And each word before the flags, and each flag that stands elsewhere."""
     path = "properties.template.containers[app].args"
     lines = [str(each) for each in by_flag(Change(path, before, after))]
     assert lines == [f"properties.template.containers[app].{each}" for each in shown], reason
+
+
+WORDS = st.sampled_from(["run", "1", "2", "--a", "--b", "--c", "--a=1", "--b=", "--b=2 3", "-v"])
+
+
+@given(st.lists(WORDS, max_size=7), st.lists(WORDS, max_size=7))
+def test_no_difference_between_two_command_lines_is_hidden(old, new):
+    """Two command lines that differ have a line with two values that differ, or are shown whole."""
+    found = by_flag(Change("x.args", old, new))
+    assert any(each.before != each.after for each in found) == (old != new)
+    assert all(each.path.startswith("x.args") for each in found)
 
 
 def test_other_lists_are_shown_whole():

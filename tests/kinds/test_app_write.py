@@ -6,10 +6,23 @@ import pytest
 
 from reconciler.api.resources import ContainerAppSpec, ShareRef
 from reconciler.composition.template import suffix
-from reconciler.engine.external import Change, Origin
+from reconciler.engine.external import Change, Impact, Origin
 from reconciler.engine.rules import IN_PLACE
 from reconciler.kinds.service.app_write import CLOSED, EXTERNAL, NO_STEP, decide, why_again
+from reconciler.kinds.service.rollout import Action, Step
 
+SPEC = ContainerAppSpec(
+    "web",
+    "rg",
+    "dev",
+    {},
+    service="web",
+    template={},
+    suffix="r1",
+    share=ShareRef("dev", "rg", "st", "share"),
+    deadline_seconds=60,
+)
+FOUND = {"name": "web", "properties": {"configuration": {}, "template": {}}}
 OURS = suffix({"containers": []}, "Consumption")
 
 
@@ -48,11 +61,18 @@ def test_a_template_that_is_there_already_boots_again_for_a_reason(latest, suffi
 def test_an_ingress_that_becomes_internal_says_whom_it_cuts_off(before, after, said):
     """The field alone tells a person nothing of the callers that lose the service."""
     change = Change(EXTERNAL, before, after)
-    share = ShareRef("dev", "rg", "st", "share")
-    spec = ContainerAppSpec(
-        "web", "rg", "dev", {}, service="web", template={}, suffix="r1", share=share
-    )
-    found = {"name": "web", "properties": {"configuration": {}, "template": {}}}
     seen = SimpleNamespace(revisions=())
-    write = decide(spec, found, Origin.OURS, seen, NO_STEP, (change,))
+    write = decide(SPEC, FOUND, Origin.OURS, seen, NO_STEP, (change,))
     assert [each.effect for each in write.changes] == [said]
+
+
+def test_each_field_for_which_the_old_revision_stops_first_is_a_restart():
+    """Not only the revision's switch: whoever reads one field learns that nobody serves."""
+    stop = Step(Action.DEACTIVATE, ("web--old",))
+    field = Change("properties.template.containers[app].env[A].value", "1", "2")
+    seen = SimpleNamespace(revisions=(), wanted=None)
+    write = decide(SPEC, FOUND, Origin.OURS, seen, stop, (), template=(field,))
+    assert [each.impact for each in write.changes] == [Impact.RESTART] * 2
+    assert {each.effect for each in write.changes} == {
+        "no replica serves until the new revision is ready, at most 60 s"
+    }

@@ -8,7 +8,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.resources import ContainerAppSpec, ResourceSpec, ShareRef
 from reconciler.cli.foresight import _cost
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey
-from reconciler.kinds.prices import BUILT_IN, Price, Prices, hourly, read
+from reconciler.kinds.prices import BUILT_IN, Price, Prices, hourly, read, unpriced
 
 GPU = "Consumption-GPU-NC24-A100"
 TABLE = Prices("USD", {GPU: 2.0}, core=0.1, gib=0.01, nodes={"D4": 0.5}, management=0.1)
@@ -55,6 +55,20 @@ def app(profile: str, least: int, most: int) -> list[Desired]:
 def test_an_app_costs_between_its_fewest_and_its_most_replicas(profile, prices, found, reason):
     """What the table does not know has no price."""
     assert hourly(app(profile, 0, 2), prices).get(ObjectKey(Kind.APP, "phi")) == found, reason
+
+
+@pytest.mark.parametrize(
+    ("profile", "lacks", "reason"),
+    [
+        ("gpu", None, "it has a price"),
+        ("big", None, "its nodes are paid"),
+        ("Consumption", "perCoreHour, perGiBHour", "nobody told the price of a core"),
+        ("Consumption-GPU-NC8as-T4", "perReplicaHour of Consumption-GPU-NC8as-T4", "a type"),
+    ],
+)
+def test_a_plan_names_what_a_table_lacks(profile, lacks, reason):
+    """Silence would read as free."""
+    assert unpriced(app(profile, 0, 2), BUILT_IN).get(ObjectKey(Kind.APP, "phi")) == lacks, reason
 
 
 def test_dedicated_nodes_are_paid_by_the_environment():

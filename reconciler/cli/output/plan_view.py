@@ -23,10 +23,16 @@ GLYPHS = {
     "refuse": "x",
     "no-op": " ",
 }
+USED = "used"
 _COMPARED = 20  # causes: a plan of a thousand lines may have as many
 HELD = "held"
 # Where it is nothing that a run does.
-SUMS = {"refuse": "{} refused", "wait": "{} waiting", HELD: "{} not replaced"}
+SUMS = {
+    "refuse": "{} refused",
+    "wait": "{} waiting",
+    HELD: "{} not replaced",
+    USED: "{} used as before",
+}
 STYLES = {
     "create": "green",
     "adopt": "yellow",
@@ -132,7 +138,8 @@ def show(
     console = Console(highlight=False)
     width = width_of(console)
     causes: list[str] = []
-    foreign, shown = fold([line for line in lines if line.action != "no-op" or line.problem])
+    told_of = [line for line in lines if line.action != "no-op" or line.problem or line.used]
+    foreign, shown = fold(told_of)
     for owner, found in foreign.items():
         for each_line in hang("? ", told_once(owner, found), width):
             console.print(Text(each_line, style=STYLES["wait"]), soft_wrap=True)
@@ -142,7 +149,8 @@ def show(
         after = (times or {}).get(line.key)
         # How long no replica serves is told already, as the effect of the change.
         told = [str(after)] if after and not after.without_service else []
-        head, note = f"{GLYPHS[line.action]} {line.key}", "; ".join([*_notes(line, causes), *told])
+        glyph = GLYPHS["adopt" if line.used else line.action]
+        head, note = f"{glyph} {line.key}", "; ".join([*_notes(line, causes), *told])
         first, *others = hang(f"{head}   ", note, width)
         text = Text(first)
         text.stylize(STYLES.get(line.action, ""), 0, len(head))
@@ -154,7 +162,8 @@ def show(
         for replica in (loaded or {}).get(line.key, ()):
             console.print(Text(f"      {_loaded(replica)}"), soft_wrap=True)
     counted = [_counted(line) for line in lines]
-    counts = {action: counted.count(action) for action in (*GLYPHS, HELD) if action != "no-op"}
+    words = (*GLYPHS, HELD, USED)
+    counts = {action: counted.count(action) for action in words if action != "no-op"}
     summary = ", ".join(
         SUMS.get(action, "{} to " + action).format(count)
         for action, count in counts.items()
@@ -166,7 +175,7 @@ def show(
 def _counted(line: PlanLine) -> str:
     from reconciler.engine.plan import HOLDS
 
-    return HELD if line.problem == HOLDS else line.action
+    return HELD if line.problem == HOLDS else USED if line.used else line.action
 
 
 def _at_rest(lines: Sequence[PlanLine]) -> str:

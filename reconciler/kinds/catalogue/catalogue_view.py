@@ -23,7 +23,9 @@ from serving.catalogue import Adapter, ApiKey, Catalogue, Expectation
 
 
 def changes_of(current: Catalogue | None, wanted: Catalogue) -> tuple[Change, ...]:
-    """The differences that a write would settle; none before there is a catalogue."""
+    """The differences that a write would settle; none before there is a catalogue. Of a new engine,
+    `current` is the catalogue of the one before it, whose adapters the replicas have.
+    """
     if current is None:
         return ()
     before, after = _fields(current), _fields(wanted)

@@ -221,12 +221,11 @@ def _step_changes(
         return changed or (
             Change(suffix, None, spec.suffix, why_again(found, seen.wanted), Impact.NEW_REVISION),
         )
-    fields = _with_effect(template, "revision is taken out of service")
     active = step.action is Action.ACTIVATE
     gap = "" if active else _gap(spec, seen)
     effect, given = gap or step.action.value, Impact.RESTART if gap or active else None
     return (
-        *fields,
+        *(replace(change, effect=effect, given=given) for change in template),
         *(
             Change(f"revisions[{name}].active", not active, active, effect, given)
             for name in step.revisions
