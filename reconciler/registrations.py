@@ -108,7 +108,7 @@ class Registrations:
         share.on_new_key = self.changed.set
         try:
             key = await _key(share)
-            registered = await self._registered(names)
+            registered = {} if self._being_made(names, key) else await self._registered(names)
             other = (
                 await _other_key(share, names, registered[""], key, seen)
                 if registered.keys() == {""}
@@ -124,14 +124,25 @@ class Registrations:
         self.found[names.environment] = choose(key, other, registered, before or Registered())
         self._keys[names.environment] = (share, key)
 
+    def _being_made(self, names: Names, key: str) -> bool:
+        """Whether nothing can be registered but what is just being registered with this key: then
+        no call is needed to know it.
+        """
+        share = self.shares.open(share_of(names))
+        written = share.mount_keys.get(mountkeys.path_of(names.managed_environment), {})
+        return self.arm.inventory.is_new(self._scope(names)) and {*written.values()} <= {key}
+
+    def _scope(self, names: Names) -> str:
+        return ids.environment(
+            self.arm.subscription_id, names.resource_group, names.managed_environment
+        )
+
     async def _registered(self, names: Names) -> dict[str, list[str]]:
         """The modes in which this very share is registered, by what the names end in after the
         document's own. One that can be written to where ours cannot is somebody else's, and only
         mounted: its mode is empty.
         """
-        scope = ids.environment(
-            self.arm.subscription_id, names.resource_group, names.managed_environment
-        )
+        scope = self._scope(names)
         pattern = re.compile(
             rf"{re.escape(names.storage)}(?:-(?P<rotation>[0-9a-f]{{{DIGITS}}}))?(?P<ending>-rw)?"
         )
@@ -205,26 +216,27 @@ async def _other_key(
     """The key that the share was registered with under the document's own name, if that is known to
     be another than `key`.
     """
+    noted: Mapping[str, str] | None = None
     for mode in modes if key else ():
         own = mode or "read"
         last = StorageOutputs.load(seen.get(storage_key(names, own), {}))
-        made_with = (last and last.registered_with) or await _recalled(share, names, own)
+        made_with = last.registered_with if last else ""
+        if not made_with:
+            noted = await _noted(share, names) if noted is None else noted
+            made_with = noted.get(names.storage + MODES[own][0], "")
         if made_with not in ("", key):
             return str(made_with)
     return ""
 
 
-async def _recalled(share: Share, names: Names, mode: str) -> str:
+async def _noted(share: Share, names: Names) -> Mapping[str, str]:
     """What the share says; nothing when it is not there, or not for us."""
     try:
-        return (
-            await mountkeys.recall(share, names.managed_environment, names.storage + MODES[mode][0])
-            or ""
-        )
+        return await mountkeys.noted(share, names.managed_environment)
     except RetryableError:
         raise
     except ReconcileError:
-        return ""
+        return {}
 
 
 def _told(names: Names) -> Event:

@@ -51,6 +51,7 @@ class EnvironmentStorageSpec(ResourceSpec):
 
     managed_environment: str = ""
     account: str = ""
+    together: tuple[str, ...] = ()  # the names under which the share is registered at the same time
 
 
 @dataclass(frozen=True)

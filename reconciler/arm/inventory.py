@@ -169,6 +169,10 @@ class Inventory:
         """Whether we created it a moment ago."""
         return self._just_made(_normal(resource_id)) is not None
 
+    def is_made(self, resource_id: str) -> bool:
+        """Whether the last write to it was its creation by us."""
+        return _normal(resource_id) in self._made
+
     def _just_made(self, id_: str) -> _Creation | None:
         made = self._made.get(id_)
         return made if made is not None and self._clock() - made.at <= NEW else None

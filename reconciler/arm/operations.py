@@ -109,13 +109,27 @@ def _wait(answer: Answer) -> float | None:
     return retry_after({name.lower(): value for name, value in headers.items()})
 
 
-async def poll(arm: Arm, token: str, scope: str) -> Progress:
+async def poll(arm: Arm, token: str, scope: str, version: str = "") -> Progress:
     """One request for the operation of `token`, which a write to `scope` began. A failed operation
     is `Progress(done=True, error=…)`.
+
+    With `version` the resource itself is asked while we create it: it says when it is done, and its
+    answer is a look at it as well. The operation is asked where the resource does not say that all
+    is well. After any other write only the operation counts, because a resource may still show its
+    state from before.
 
     Raises `engine.errors` when the question itself failed (throttled, unreachable): ask again
     later.
     """
+    if version and arm.inventory.is_made(scope):
+        found = await arm.get_json(scope, version) or {}
+        state = _state(found)
+        if state == "succeeded":
+            arm.inventory.ended(scope)
+            arm.inventory.learn(scope, found)
+            return Progress(done=True)
+        if state and state not in _FAILED:
+            return Progress(done=False)
     progress, body = await _asked(arm, token)
     if progress.done:
         arm.inventory.ended(scope)
@@ -168,7 +182,7 @@ def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress
     A workspace's operation URL is the workspace: a 200 with `Creating` is not the end. And an
     environment's update can succeed as an operation while the resource says `Failed`.
     """
-    state = str((body.get("properties") or {}).get("provisioningState") or "").lower()
+    state = _state(body)
     if status.lower() in _FAILED or state in _FAILED:
         return Progress(done=True, error=translate_operation(body or {"status": status}))
     if status.lower() != "succeeded" or state in _UNDER_WAY:
@@ -186,6 +200,10 @@ def _unanswered(response: Any) -> Progress:
     if response.status_code in _REFUSED and not isinstance(error, Busy):
         return Progress(done=True, error=error)
     raise error
+
+
+def _state(body: dict[str, Any]) -> str:
+    return str((body.get("properties") or {}).get("provisioningState") or "").lower()
 
 
 def _body(text: str) -> dict[str, Any]:

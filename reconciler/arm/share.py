@@ -70,6 +70,7 @@ class Share:
         self.long_bodies = asyncio.Semaphore(_LONG_AT_ONCE)
         self.directories: set[str] = set()  # known to exist; forgotten when one turns out not to
         self.making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.mount_keys: dict[str, dict[str, str]] = {}  # as `mountkeys` wrote them last, by file
 
     def __repr__(self) -> str:
         return f"Share({self.account}/{self.name})"

@@ -63,6 +63,7 @@ def storage(environment: Environment, names: Names, generation: int, mode: str) 
         named="storage" in names.given,
         managed_environment=names.managed_environment,
         account=names.account,
+        together=tuple(names.storage + ending for ending, _ in MODES.values()),
     )
     refs = (
         ObjectKey(Kind.ENVIRONMENT, names.environment),

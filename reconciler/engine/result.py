@@ -32,7 +32,7 @@ class Pacing:
     `blind` without a look, a status is `Unknown`.
     """
 
-    soonest: float = 0.15
+    soonest: float = 0.35
     fastest: float = 0.5
     slowest: float = 10.0
     slow: float = 60.0

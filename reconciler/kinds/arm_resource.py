@@ -53,6 +53,7 @@ class ArmResource(Generic[Spec, Next]):
     rules: ClassVar[Rules] = with_common()
     immutable: ClassVar[tuple[str, ...]] = ("location",)
     failed: ClassVar[Reason] = Reason.OPERATION_FAILED  # for a resource that Azure calls Failed
+    tells_its_end: ClassVar[bool] = False  # whether it shows itself when its creation has ended
     shareable: ClassVar[bool] = False  # whether a document may use another set's, unchanged
 
     def __init__(self, connections: Connections) -> None:
@@ -200,7 +201,8 @@ class ArmResource(Generic[Spec, Next]):
         return Wrote(f"delete {self.name} {ids.name(identity.id)}", operation)
 
     async def poll(self, identity: Identity, operation: str) -> Progress:
-        return await operations.poll(self.arm, operation, identity.id)
+        version = self.name.listing.api_version if self.tells_its_end else ""
+        return await operations.poll(self.arm, operation, identity.id, version)
 
     async def _get(self, identity: Identity) -> Mapping[str, Any] | None:
         return await self.arm.get_json(identity.id, self.name.listing.api_version)

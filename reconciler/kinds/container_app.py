@@ -64,6 +64,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     """An app in Multiple mode with explicit weights; an adopted app is brought there."""
 
     name = Kind.APP
+    tells_its_end = True
     rules = replace(template_rules.RULES, effects={app_write.PROFILE: "new revision"})
 
     def __init__(self, connections: Connections) -> None:
@@ -244,6 +245,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         )
         body["tags"] = {**body["tags"], **ownership.applied()}
         operation = await apps.put_app(self.arm, spec.resource_group, spec.name, body)
+        self.arm.inventory.made(self.identify(desired).id)
         return Wrote(f"create container app {spec.name} with revision {spec.revision}", operation)
 
     async def update(

@@ -96,6 +96,7 @@ class ManagedEnvironment(ArmResource[ResourceSpec]):
 
     name = Kind.ENVIRONMENT
     failed = Reason.ENVIRONMENT_FAILED
+    tells_its_end = True
     rules = RULES
 
     async def put(

@@ -119,8 +119,10 @@ class EnvironmentStorage(ArmResource[EnvironmentStorageSpec]):
         )
         if found is None:
             # Before the storage is made, so that a daemon that dies in between does not forget it.
-            fingerprint = key_fingerprint(key)
-            await mountkeys.note(share, spec.managed_environment, spec.name, fingerprint)
+            fingerprint, new = key_fingerprint(key), self.arm.inventory.is_new(self.scope(spec))
+            # Into a new managed environment nobody else registers a share: all names at once.
+            made = dict.fromkeys(spec.together if new else (spec.name,), fingerprint)
+            await mountkeys.note(share, spec.managed_environment, made, new=new)
             self._noted[desired.key] = fingerprint
         await self._write(self.identify(desired), creation(body, key), key)
         return None

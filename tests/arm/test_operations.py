@@ -4,6 +4,8 @@ recorded to give.
 
 import pytest
 
+from reconciler.api.kinds import Kind
+from reconciler.api.versions import APP as VERSION
 from reconciler.arm import apps, environments, operations, resources, storage
 from reconciler.engine.errors import Busy, NotReadyYet, Throttled, TransportFailed, WaitingForHuman
 
@@ -290,3 +292,61 @@ async def test_actions_and_keys(arm, scripted):
     assert await apps.list_secrets(arm, "rg", "phi") == {"key": "s3"}
     assert await storage.storage_keys(arm, "rg", "stphi01") == ["a", "b"]
     assert await resources.workspace_shared_key(arm, "rg", "law") == "p"
+
+
+def made(state):
+    return {"id": APP, "name": "phi", "properties": {"provisioningState": state}}
+
+
+async def create(arm, scripted):
+    scripted.on("PUT", APP, 201, made("InProgress"), ASYNC)
+    operation = await apps.put_app(arm, "rg", "phi", {})
+    arm.inventory.made(APP)
+    return operation.token
+
+
+async def test_a_resource_that_we_create_says_itself_when_it_is_there(arm, scripted):
+    """Its answer ends the creation and is a look at it: neither the operation nor the resource is
+    asked for again.
+    """
+    scripted.on("GET", APP, 200, made("InProgress"))
+    scripted.on("GET", APP, 200, made("Succeeded"))
+    token = await create(arm, scripted)
+    polls = [await operations.poll(arm, token, APP, VERSION) for _ in range(2)]
+    assert [(each.done, each.error) for each in polls] == [(False, None), (True, None)]
+    assert await arm.inventory.look(Kind.APP, GROUP, "phi") == made("Succeeded")
+    assert [(method, url.split("?")[0]) for method, url, _ in scripted.asked] == [
+        ("PUT", APP),
+        ("GET", APP),
+        ("GET", APP),
+    ]
+
+
+@pytest.mark.parametrize("found", [(200, made("Failed")), (404, None), (200, {"name": "phi"})])
+async def test_the_operation_is_asked_where_the_resource_does_not_say_that_all_is_well(
+    arm, scripted, found
+):
+    """The cause of a failure stands only there."""
+    token = await create(arm, scripted)
+    scripted.on("GET", APP, *found)
+    error = {"code": "ContainerAppImageRequired", "message": "no image"}
+    scripted.on("GET", STATUS, 200, status("Failed", error=error))
+    progress = await operations.poll(arm, token, APP, VERSION)
+    assert progress.done
+    assert "no image" in progress.error.message
+
+
+async def test_after_any_other_write_only_the_operation_counts(arm, scripted):
+    """Right after a change a resource may still show its state from before, as it may to a daemon
+    that did not create it.
+    """
+    scripted.on("GET", APP, 200, made("Succeeded"))
+    scripted.on("GET", STATUS, 200, status("InProgress"))
+    scripted.on("PATCH", APP, 202, None, ASYNC)
+    token = await create(arm, scripted)
+    arm.inventory.ended(APP)
+    later = await apps.patch_app(arm, "rg", "phi", {"tags": {}})
+    assert not (await operations.poll(arm, later.token, APP, VERSION)).done
+    arm.inventory.invalidate(APP)  # forgets who made it, as a restart does
+    assert not (await operations.poll(arm, token, APP, VERSION)).done
+    assert [url.split("?")[0] for _, url, _ in scripted.asked[-2:]] == [STATUS, STATUS]

@@ -56,7 +56,7 @@ async def test_a_dependent_starts_at_once_when_its_reference_is_ready(harness):
             assert await controller.settled() is ExitClass.DONE
 
 
-@pytest.mark.parametrize(("told", "wait"), [(7.0, 7.0), (0.05, 0.15), (None, 0.5)])
+@pytest.mark.parametrize(("told", "wait"), [(7.0, 7.0), (0.05, 0.35), (None, 0.5)])
 async def test_an_operation_is_first_polled_when_the_writes_answer_says(harness, told, wait):
     """A create, an update and a delete are each followed by a poll after the time that the service
     asked to wait, though not sooner than any operation ends, and after half a second when it named
