@@ -29,7 +29,6 @@ SYSTEM = Cannot("changes the machine, as root; typed by hand, see docs/unverifie
 WALK = "tests/e2e/test_ai_toolkit.py"
 RECIPE = "tests/clients/test_recipe.py"
 TYPED = "tests/docs/test_typed.py"
-WALKS = "tests/docs/test_walks.py"
 RUN = "tests/docs/test_recipes.py::test_each_command_runs"
 # By the page and the beginning of the block's first line.
 HELD: dict[str, dict[str, str | Cannot]] = {
@@ -57,10 +56,10 @@ HELD: dict[str, dict[str, str | Cannot]] = {
     },
     "gateway.md": {
         "caller": Cannot("a drawing"),
-        "response =": f"{WALKS}::test_the_python_of_the_gateway_page_runs",
-        "from azure.identity": f"{WALKS}::test_the_python_of_the_gateway_page_runs",
+        "response =": f"{TYPED}::test_the_python_of_the_gateway_page_runs",
+        "from azure.identity": f"{TYPED}::test_the_python_of_the_gateway_page_runs",
     },
-    "git.md": {"moorage up": f"{WALKS}::test_a_plan_comes_from_a_repository"},
+    "git.md": {"moorage up": f"{TYPED}::test_a_plan_comes_from_a_repository"},
     "local-azure.md": {
         "eval": RECIPE,
         "az group": RECIPE,
@@ -72,7 +71,7 @@ HELD: dict[str, dict[str, str | Cannot]] = {
         "moorage local-azure faults": f"{TYPED}::test_faults_are_added_listed_and_cleared",
         "make conformance": Cannot("reads recordings that Moorage does not ship"),
     },
-    "notify.md": {"export MOORAGE_NOTIFY_URL": f"{WALKS}::test_the_test_notice_arrives"},
+    "notify.md": {"export MOORAGE_NOTIFY_URL": f"{TYPED}::test_the_test_notice_arrives"},
     "operations.md": {
         "sudo git": SYSTEM,
         "sudo install": SYSTEM,
@@ -83,12 +82,12 @@ HELD: dict[str, dict[str, str | Cannot]] = {
             "needs a cluster; tests/docs/test_kubernetes.py reads the file"
         ),
         "az containerapp create": "tests/local_azure/test_daemon_app.py",
-        "moorage export": f"{WALKS}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
-        "sed": f"{WALKS}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
+        "moorage export": f"{TYPED}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
+        "sed": f"{TYPED}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
         "export OPENAI_API_KEY": Cannot(
             "`make bench` runs `vllm bench serve`; lm_eval fetches its tasks from a hub"
         ),
-        "moorage pause": f"{WALKS}::test_a_change_by_hand_is_read_and_accepted",
+        "moorage pause": f"{TYPED}::test_a_change_by_hand_is_read_and_accepted",
     },
     "page.md": {"target:": "tests/e2e/test_page.py"},
     "security.md": {"moorage doctor": RUN, "moorage plan": RUN, "moorage events": RUN},

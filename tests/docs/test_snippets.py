@@ -4,7 +4,7 @@ Python can be read.
 
 docs/from-ai-toolkit.md, the `bash` blocks of docs/local-azure.md, docs/security.md and docs/cost.md
 are run as well (test_ai_toolkit, test_recipe, test_recipes), and so is what this machine can run
-of operations, git, notify and gateway (test_walks).
+of the other pages (test_typed).
 """
 
 import ast

@@ -2,21 +2,9 @@
 
 import re
 
-import aiohttp
 import pytest
 
-from tests.web.worlds import broken, many
-
-
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-async def text(http, url, **options):
-    async with http.get(url, **options) as answer:
-        return answer.status, await answer.text()
+from tests.web.worlds import broken, many, text
 
 
 async def test_three_hundred_services_are_listed_in_parts(http):

@@ -8,7 +8,6 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from reconciler.api.kinds import Kind
@@ -17,21 +16,10 @@ from reconciler.web.decisions import WriteToken, keep_token
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.pages import Pages
 from reconciler.web.server import WebServer
-from tests.web.worlds import TOKEN, World, broken, many
+from tests.web.worlds import TOKEN, World, broken, many, text
 
 APPROVAL = "/approve/InferenceService/phi"
 ROLLBACK = "/services/phi/rollback/phi--r1"
-
-
-@pytest.fixture
-async def http():
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-async def text(http, url, **options):
-    async with http.get(url, **options) as answer:
-        return answer.status, await answer.text()
 
 
 async def test_health_and_readiness(http):

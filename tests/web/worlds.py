@@ -382,3 +382,9 @@ def broken() -> World:
     )
     world.store.put("problems", "moorage.yaml:3:7: unknown key 'modle'\n  did you mean 'model'?")
     return world
+
+
+async def text(http, url, **options):
+    """The status and the text of a page."""
+    async with http.get(url, **options) as answer:
+        return answer.status, await answer.text()
