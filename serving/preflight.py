@@ -32,6 +32,7 @@ READ = (CONFIG, WEIGHTS)
 SIZE_LIMIT = 3 << 30
 # What vLLM loads a model from, and the entries of a folder that are looked at for it.
 _WEIGHTS, _FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".tensors"), 10_000
+_MOST_KINDS = 3  # of problems that are told one by one
 _MODULE = re.compile(r"[\w.]+\.\d+\.[\w.]+")  # a module of one layer, in a sentence
 
 
@@ -290,7 +291,7 @@ def _values(path: Path, tensors: Mapping[str, Tensor], modules: Mapping[str, Mod
     return []
 
 
-def _few(problems: Iterable[str], limit: int = 3) -> list[str]:
+def _few(problems: Iterable[str]) -> list[str]:
     """The kinds of problems, with the first of each: what is wrong with one layer is wrong with all
     of them.
     """
@@ -301,5 +302,5 @@ def _few(problems: Iterable[str], limit: int = 3) -> list[str]:
         first + (f" (and {len(others)} more like it)" if others else "")
         for first, *others in kinds.values()
     ]
-    more = len(told) - limit
-    return [*told[:limit], f"and {more} more kinds of problems"] if more > 0 else told
+    more = len(told) - _MOST_KINDS
+    return [*told[:_MOST_KINDS], f"and {more} more kinds of problems"] if more > 0 else told

@@ -22,18 +22,18 @@ _named: ContextVar[tuple[Path, ...]] = ContextVar("_named", default=())
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]*)\}|(?P<plain>\w+))")
 
 
-def documents_near(start: Path | None = None) -> tuple[Path, ...]:
+def documents_near() -> tuple[Path, ...]:
     """The documents that a command means: those of `naming_documents`, the nearest moorage.yaml
     above, else the folder itself if it holds documents.
     """
-    if start is None and (named := _named.get()):
+    if named := _named.get():
         return named
-    here = (start or Path.cwd()).absolute()
+    here = Path.cwd()
     for folder in _project(here):
         for name in NAMES:
             if (folder / name).is_file():
                 return (_shown(folder / name),)
-    return (Path(),) if start is None and _holds_documents(here) else ()
+    return (Path(),) if _holds_documents(here) else ()
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class ReplicaRecord:
 def new_record(workload: Workload, epoch: int, speed: float = 1.0) -> ReplicaRecord:
     """A record with a fresh name in the form of Container Apps: `{revision}-{hash}-{id}`."""
     return ReplicaRecord(
-        name=f"{workload.revision}-{_template_hash(workload.key)}-{_random(5)}",
+        name=f"{workload.revision}-{_template_hash(workload.key)}-{_random()}",
         key=workload.key,
         app=workload.app,
         app_id=workload.app_id,
@@ -72,7 +72,7 @@ def new_attempt(task: Task) -> ReplicaRecord:
     pods.
     """
     return ReplicaRecord(
-        name=f"{task.execution}-{_random(5)}",
+        name=f"{task.execution}-{_random()}",
         key=task.key,
         app=task.job,
         app_id=task.job,
@@ -221,5 +221,5 @@ def _template_hash(key: str) -> str:
     )
 
 
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+def _random() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(5))

@@ -18,9 +18,9 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
-def age_of(stamp: str, now: datetime | None = None) -> str:
+def age_of(stamp: str) -> str:
     """The age of a time as JSON writes it."""
-    return age(((now or datetime.now(UTC)) - datetime.fromisoformat(stamp)).total_seconds())
+    return age((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
 
 
 def when(stamp: str | None, *, terminal: bool) -> str:
