@@ -55,6 +55,14 @@ def _tracked():
     return [ROOT / name for name in listed.stdout.split("\0") if name]
 
 
+def test_the_index_of_decisions_lists_every_note():
+    """Each note under its own title, once."""
+    index = NOTES[-1].with_name("README.md")
+    titles = {note.name: note.read_text().partition("\n")[0][2:] for note in NOTES if note != index}
+    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", index.read_text(), re.MULTILINE)
+    assert sorted((name, title) for title, name in listed) == sorted(titles.items())
+
+
 @pytest.mark.parametrize("page", [*PAGES, *NOTES], ids=lambda page: page.name)
 def test_every_relative_link_leads_somewhere(page):
     """A link to a file finds it, a link to a heading finds the heading."""
