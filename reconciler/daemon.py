@@ -45,6 +45,7 @@ from reconciler.sources.git import GitCheckout
 from reconciler.sources.identity import DocumentSet, set_of
 from reconciler.sources.orders import show_pauses
 from reconciler.sources.remote import RemoteSources
+from reconciler.sources.set_files import note_files, other_files
 from reconciler.toolkit.config_file import ConfigFiles
 from reconciler.waking import edges_of
 from reconciler.web.metrics import DaemonMetrics
@@ -129,7 +130,7 @@ class Daemon:
             self.files,
             self.leadership,
             self.configs,
-            complete=not self.documents.partial,
+            self._is_complete,
         )
         return Intake(
             self.settings,
@@ -144,6 +145,30 @@ class Daemon:
             handover.take,
             self.tell,
         )
+
+    @property
+    def elsewhere(self) -> tuple[Path, ...]:
+        """Other files of the set, as the documents last read name it; they are not read."""
+        return other_files(self.store, self._given_identities, self._set_files)
+
+    @property
+    def _given_identities(self) -> list[str]:
+        """The identities of the set that do not come from where its files lie."""
+        own = self.documents.identity
+        given = [own.id] if own.id == self.settings.owner else []
+        return [*given, *self.ownership.declared.values()]
+
+    @property
+    def _set_files(self) -> Sequence[Path]:
+        """The link of a checkout stays, where the folder of a commit goes."""
+        return (self.checkout.documents,) if self.checkout else self.documents.files
+
+    def _is_complete(self) -> bool:
+        if self.documents.partial:
+            return False
+        elsewhere = self.elsewhere
+        note_files(self.store, self._given_identities, self._set_files)
+        return not elsewhere
 
     def _page(self, listening: socket.socket) -> DaemonPage:
         return DaemonPage(

@@ -5,6 +5,8 @@ puts both together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reconciler.api.kinds import Kind
 from reconciler.engine.controller import Controller
 from reconciler.engine.external import Policy
@@ -16,8 +18,8 @@ from reconciler.toolkit.config_file import ConfigFiles
 
 
 class Handover:
-    """`complete` says that the documents are the whole set, so that what they no longer name may
-    go.
+    """`complete` says whether the documents are the whole set, so that what they no longer name may
+    go. It is asked after each reading.
     """
 
     def __init__(
@@ -27,8 +29,7 @@ class Handover:
         files: FileSource,
         leadership: Leadership,
         configs: ConfigFiles,
-        *,
-        complete: bool,
+        complete: Callable[[], bool],
     ) -> None:
         self._controller, self._store, self._files = controller, store, files
         self._leadership, self._configs = leadership, configs
@@ -43,7 +44,9 @@ class Handover:
         self._files.set_watched(manifest.folders, digests, files, manifest.adapter_folders)
         self._leadership.follow(intended.composition)
         self._configs.follow(snapshot.manifest.documents, names)
-        self._controller.set_desired(intended.desired, intended.documents, complete=self._complete)
+        self._controller.set_desired(
+            intended.desired, intended.documents, complete=self._complete()
+        )
         self._controller.set_orphans(intended.orphans)
         self._approve_replaced_registrations(intended)
 

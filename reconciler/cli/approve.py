@@ -177,7 +177,8 @@ def _approve_plan(
     path: Path, target: Target, state_dir: StateDir, *, yes: bool, as_json: bool
 ) -> None:
     """Approve what waits in a kept plan, if a plan that is made now is the same."""
-    from reconciler.cli.output.plan_view import as_value, show
+    from reconciler.cli.foresight import print_plan
+    from reconciler.cli.output.plan_view import as_value
 
     kept = plan_file.read(path)
     settings = settings_of(target, state_dir, kept.files)
@@ -192,7 +193,7 @@ def _approve_plan(
     if not now.waiting:
         raise CommandError(f"Nothing in {path} waits for approval.")
     if not as_json:
-        show(now.lines, now.subject, times=now.times)
+        print_plan(now, settings)
         for line in now.waiting:
             if stops := _stops(as_value(line)["class"], line):
                 say(stops)

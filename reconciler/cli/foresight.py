@@ -29,7 +29,7 @@ class Foreseen:
     """A plan, what each document that must be approved comes to, the key of the set's state, and
     what container apps will cost; `unpriced` says what the table lacks for others. `subject` is the
     set that was planned, `loaded` has the replicas that follow each catalogue, `times` says when
-    what boots a revision serves.
+    what boots a revision serves. `elsewhere` are other files of the set, which are not read.
     """
 
     lines: tuple[PlanLine, ...]
@@ -40,12 +40,19 @@ class Foreseen:
     loaded: Mapping[ObjectKey, tuple[ReplicaRow, ...]]
     times: Mapping[ObjectKey, ServedAfter]
     unpriced: Mapping[ObjectKey, str]
+    elsewhere: Sequence[Path] = ()
 
     @property
     def costs(self) -> list[str]:
         """A sentence for each app, and for the nodes of each Environment, that is written."""
         found = ((key, self.prices.get(key)) for key in self._written)
         return [_cost(key, price) for key, price in found if price]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person who misses a deletion wants to know."""
+        files = ", ".join(map(str, self.elsewhere))
+        return [f"not read: {files}, of the same set; nothing is deleted"] if files else []
 
     @property
     def unknown_costs(self) -> list[str]:
@@ -139,11 +146,15 @@ async def foresee(
     from reconciler.single_run import plan
     from reconciler.sources.policy import version_of
 
+    given = prices or prices_in(settings.prices_file)
+    table = given or BUILT_IN
+    # Where nothing costs anything, only who gives a table wants to know what it lacks.
+    asks = given or not settings.price_note
     async with planning(settings, files, keep=keep, checkout=checkout) as (daemon, subject):
         lines = with_rates(await plan(daemon), daemon.controller.records())
         found = {line.document: version_of(daemon.store, line.document) for line in lines}
         versions = {ref: version for ref, version in found.items() if version}
-        desired, table = daemon.composition.desired, prices or BUILT_IN
+        desired = daemon.composition.desired
         return Foreseen(
             lines,
             versions,
@@ -152,5 +163,33 @@ async def foresee(
             subject,
             loaded_by(lines),
             served_after(lines, desired),
-            unpriced(desired, table),
+            unpriced(desired, table) if asks else {},
+            daemon.elsewhere,
         )
+
+
+def print_plan(foreseen: Foreseen, settings: Settings) -> None:
+    """The plan for a person, with its notes and what it costs."""
+    from reconciler.cli.output.layout import say
+    from reconciler.cli.output.plan_view import show
+
+    show(foreseen.lines, foreseen.subject, foreseen.loaded, foreseen.times)
+    for text in (*foreseen.notes, *foreseen.costs, *foreseen.unknown_costs):
+        say(text)
+    if foreseen.costs and settings.price_note:
+        say(settings.price_note)
+
+
+def prices_in(path: Path | None) -> Prices | None:
+    """The user's table of prices, if there is one. Exit code 2 where it cannot be read."""
+    from reconciler.cli.exits import CommandError, Exit
+    from reconciler.kinds.prices import read
+
+    if path is None:
+        return None
+    try:
+        return read(path)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
+    except ValueError as error:
+        raise CommandError(f"{path}:{error}", Exit.INVALID) from None

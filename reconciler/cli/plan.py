@@ -18,16 +18,13 @@ from reconciler.cli.context import (
     manifest_of,
     settings_of,
 )
-from reconciler.cli.exits import CommandError, Exit
-from reconciler.cli.foresight import foresee
+from reconciler.cli.exits import Exit
+from reconciler.cli.foresight import foresee, prices_in, print_plan
 from reconciler.cli.git_documents import Branch, Folder, Git, planned_from, valid_commit
 from reconciler.cli.output.envelope import Output, check_output, envelope, print_value
-from reconciler.cli.output.layout import say
-from reconciler.cli.output.plan_view import show
 
 if TYPE_CHECKING:
     from reconciler.engine.plan import PlanLine
-    from reconciler.kinds.prices import Prices
 
 
 def plan(
@@ -64,37 +61,18 @@ def plan(
         manifest_of(file)
         files = documents_of(file)
         settings = settings_of(target, state_dir, files, start=True)
-    keep, table = out is not None, _prices(prices)
+    keep, table = out is not None, prices_in(prices)
     foreseen = asyncio.run(foresee(settings, files, keep=keep, prices=table, checkout=checkout))
     if out is not None:
         plan_file.write(out, {**envelope("Plan", foreseen.subject), **foreseen.as_value()}, files)
     if as_json:
         print_value("Plan", foreseen.as_value(), foreseen.subject)
     else:
-        show(foreseen.lines, foreseen.subject, foreseen.loaded, foreseen.times)
-        # Where nothing costs anything, only who gives a table wants to know what it lacks.
-        unknown = foreseen.unknown_costs if table or not settings.price_note else []
-        for cost in (*foreseen.costs, *unknown):
-            say(cost)
-        if foreseen.costs and settings.price_note:
-            say(settings.price_note)
+        print_plan(foreseen, settings)
     if any(line.action == "refuse" for line in foreseen.lines):
         raise typer.Exit(Exit.FAILED)
     if detailed_exitcode and pending(foreseen.lines):
         raise typer.Exit(Exit.PENDING)
-
-
-def _prices(path: Path | None) -> Prices | None:
-    from reconciler.kinds.prices import read
-
-    if path is None:
-        return None
-    try:
-        return read(path)
-    except OSError as error:
-        raise CommandError(f"{path} cannot be read: {error}", Exit.INVALID) from None
-    except ValueError as error:
-        raise CommandError(f"{path}:{error}", Exit.INVALID) from None
 
 
 def pending(lines: Sequence[PlanLine]) -> bool:

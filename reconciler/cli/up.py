@@ -119,12 +119,11 @@ def up(
 
 
 def _ask(settings: Settings, files: Sequence[Path]) -> None:
-    from reconciler.cli.foresight import foresee
-    from reconciler.cli.output.plan_view import show
+    from reconciler.cli.foresight import foresee, print_plan
     from reconciler.cli.plan import pending
 
     foreseen = asyncio.run(foresee(settings, files))
-    show(foreseen.lines, foreseen.subject, times=foreseen.times)
+    print_plan(foreseen, settings)
     if not pending(foreseen.lines):
         return
     ask(f"Change the {settings.target_title}?", f"This would change the {settings.target_title}.")

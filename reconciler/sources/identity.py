@@ -104,9 +104,13 @@ def set_of(
     """
     absolute = tuple(sorted({_absolute(file) for file in files}))
     if last is not None and given in ("", last.identity.id):
-        within = [any(file.is_relative_to(each) for each in last.files) for file in absolute]
+        within = [any(is_within(file, each) for each in last.files) for file in absolute]
         if not absolute or (all(within) and absolute != last.files):
-            return DocumentSet(last.identity, absolute or last.files, partial=bool(absolute))
+            # A link to the documents is another path for the same files.
+            part = {*map(_real, absolute)} != {*map(_real, last.files)}
+            return DocumentSet(
+                last.identity, absolute or last.files, partial=part and bool(absolute)
+            )
     return DocumentSet(identity_of(files, given, keep=keep), absolute)
 
 
@@ -152,6 +156,15 @@ def _absolute(path: Path) -> Path:
     """
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - unlike resolve, it leaves the last link
     return whole.parent.resolve() / whole.name
+
+
+def is_within(file: Path, folder: Path) -> bool:
+    """Whether the file lies in the folder, or is it, by any links."""
+    return file.is_relative_to(folder) or _real(file).is_relative_to(_real(folder))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # unlike resolve, for a circle of links too
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -100,6 +100,24 @@ def test_a_document_is_compared_before_anything_is_there(stage):
     assert "No document is named other" in stage.moorage("diff", "other", *options, code=2).stderr
 
 
+@pytest.mark.slow
+def test_a_plan_of_other_files_of_the_set_deletes_nothing(make_stage):
+    """One identity, two folders: each plans its own documents, until the other folder is gone."""
+    stage = make_stage()
+    one, two = (stage.root / name for name in ("one", "two"))
+    for folder, name in ((one, "dev"), (two, "test")):
+        folder.mkdir()
+        sync = {"prune": True, "automated": True}
+        stage.save(environment(name, owner="team", syncPolicy=sync), path=folder / "a.yaml")
+    stage.moorage("up", "--once", "-f", str(one))
+    told = stage.moorage("plan", "-f", str(two)).stdout
+    assert f"not read: {one}, of the same set; nothing is deleted\n" in told
+    assert "delete\n" not in told
+    assert "delete" not in stage.moorage("plan", "-f", str(two), "-f", str(one)).stdout
+    (one / "a.yaml").unlink()
+    assert "- ManagedEnvironment/dev" in stage.moorage("plan", "-f", str(two)).stdout
+
+
 def test_what_holds_no_plan_is_refused(stage, tmp_path):
     """With code 2, and nothing else happens; a table of prices that is none as well."""
     other = tmp_path / "other.json"
