@@ -18,7 +18,7 @@ from urllib.parse import quote
 from reconciler.api import versions
 from reconciler.api.kinds import Kind, Listing
 from reconciler.arm.breadth import Breadth
-from reconciler.engine.errors import ReconcileError
+from reconciler.engine.errors import ReconcileError, Throttled
 from reconciler.engine.urgency import is_waited_for
 
 
@@ -248,6 +248,8 @@ class Inventory:
             return None
         try:
             return (await self._listed(what, key[1])).get(id_)
+        except Throttled:  # a list for each group would only ask for more
+            raise
         except ReconcileError:
             self._breadth.refuse(what.listing)
             return None

@@ -9,7 +9,7 @@ import pytest
 from reconciler.api.kinds import Kind
 from reconciler.arm.breadth import NARROW
 from reconciler.arm.inventory import Inventory
-from reconciler.engine.errors import ReconcileError
+from reconciler.engine.errors import ReconcileError, Throttled
 from reconciler.engine.urgency import urgency
 
 SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000001"
@@ -81,6 +81,19 @@ async def test_a_refused_wide_list_is_no_error(arm, scripted, status):
     assert [await stage.resync() for _ in range(3)] == [6, 5, 5]
     stage.now += NARROW - 60
     assert [await stage.resync() for _ in range(2)] == [3, 1]
+
+
+async def test_a_throttled_wide_list_is_not_replaced_by_one_for_each_group(arm, scripted):
+    """Azure asks for fewer requests, so nothing else is asked for; the wide list stays in use."""
+    stage = Stage(arm, scripted, 5)
+    scripted.on("GET", WIDE, 429, {"error": {"code": "TooManyRequests", "message": "slower"}})
+    await stage.look(0, 1)
+    asked = len(scripted.asked)
+    for number in (2, 3, 4):
+        with pytest.raises(Throttled):
+            await stage.cache.look(Kind.ENVIRONMENT, group(number), "cae")
+    assert all(path.startswith(WIDE) for _, path, _ in scripted.asked[asked:])
+    assert not stage.cache._breadth._refused
 
 
 async def test_what_a_wide_list_leaves_out_is_asked_for_alone(arm, scripted):
