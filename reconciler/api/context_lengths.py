@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reconciler.api.fields import Fault
+
 # The keys by which vLLM finds the longest context of a model in its configuration.
 _LENGTHS = (
     "max_position_embeddings",
@@ -23,8 +25,21 @@ _LENGTHS = (
 _TEXT = ("text_config", "language_config", "llm_config", "thinker_config")
 # RoPE types whose configuration gives the length after the stretching; the factor is in it already.
 _STRETCHED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
-_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
-_TEXTUAL = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)([kmgKMG]?)")
+_UNITS = {
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
+}
+# Only a decimal unit takes a decimal number.
+_TEXTUAL = re.compile(
+    r"(\d{1,18}(?=[kmgtKMGT]?$)|\d{1,18}\.\d{1,6}(?=[kmgt]$))([kmgtKMGT]?)", re.ASCII
+)
+_OF_ITS_OWN = ("auto", "-1")
 _TALLEST = 8  # levels of nested configurations
 
 
@@ -51,6 +66,21 @@ def length_asked(value: object) -> int | None:
         return value
     match = _TEXTUAL.fullmatch(value.strip()) if isinstance(value, str) else None
     return int(float(match[1]) * _UNITS.get(match[2], 1)) if match else None
+
+
+def length_fault(value: object) -> Fault | None:
+    """Why vLLM cannot start with this value of max-model-len; None where it can, or where only the
+    model says it.
+    """
+    if isinstance(value, int) and value == -1:
+        return None
+    if isinstance(value, str) and value.strip().lower() in _OF_ITS_OWN:
+        return None
+    if (length_asked(value) or 0) >= 1:
+        return None
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    hint = "write a number of tokens such as 8192, 16k for 16000 or 16K for 16384, or auto"
+    return Fault(f"max-model-len cannot be {shown}", hint, ("max-model-len",))
 
 
 def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from reconciler.api.context_lengths import length_fault
 from reconciler.api.fields import Fault, refuse_any
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's --max-lora-rank takes
@@ -19,6 +20,7 @@ MAX_LORA_RANK = LORA_RANKS[-1]
 # what follows a dot is a key of a flag that takes JSON
 FLAG_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[A-Za-z0-9_.-]+)?"
 _FLAG = re.compile(FLAG_PATTERN, re.ASCII)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])", re.ASCII)
 _ONE_PROCESS = ("one replica is one server process", "use scale.maxReplicas for more of them")
 _TLS = ("the ingress ends TLS before the replica", "leave it out")
 _LISTENS = (
@@ -103,7 +105,7 @@ def owner_of(flag: str) -> tuple[str, str] | None:
 
 
 def _faults(name: str, value: object) -> Iterator[Fault]:
-    spelt = name.lstrip("-").replace("_", "-").lower()
+    spelt = _CAMEL.sub("-", name.lstrip("-").replace("_", "-")).lower()
     if owned := owner_of(spelt):
         yield Fault(
             f"engine.args.{name} is not yours to set: {owned[0]}", owned[1], (name,), key=True
@@ -158,6 +160,10 @@ def _capacity_faults(flags: Mapping[str, Any]) -> Iterator[Fault]:
             f"vLLM takes {', '.join(map(str, LORA_RANKS))}",
             ("max-lora-rank",),
         )
+    length = flags.get("max-model-len", "auto")
+    # A switch and a list are told with the flags that take one value.
+    if not isinstance(length, bool | list | tuple) and (fault := length_fault(length)):
+        yield fault
     counts = {name: flags[name] for name in ("max-loras", "max-cpu-loras") if name in flags}
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:

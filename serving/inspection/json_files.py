@@ -65,6 +65,6 @@ def is_pointer(data: bytes) -> bool:
 
 def pointer_fault(name: str) -> str:
     return (
-        f"{name} is a Git LFS pointer and not the file itself: run `git lfs pull` where it was"
+        f"{name} is a Git LFS pointer and not the file itself; run `git lfs pull` where it was"
         " cloned"
     )
