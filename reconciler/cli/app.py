@@ -40,6 +40,7 @@ from reconciler.cli import (
     plan,
     promote,
     restart,
+    role,
     rollback,
     schema,
     status,
@@ -133,6 +134,7 @@ app.command()(chat.chat)
 app.command()(down.down)
 app.command()(train.train)
 app.command()(explain.explain)
+app.command()(role.role)
 app.command()(schema.schema)
 app.command()(completion.completion)
 app.command()(notify.notify)

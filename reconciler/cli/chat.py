@@ -46,8 +46,11 @@ def chat(
         raise CommandError(
             "The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it)."
         )
+    settings, listening = settings_of(target, state_dir), _listening(listen)
+    # At once, because what follows takes half a minute on a busy machine.
+    print(f"looking for {service} on the {settings.target_title}…", flush=True)
     try:
-        asyncio.run(_chat(settings_of(target, state_dir), service, name, _listening(listen)))
+        asyncio.run(_chat(settings, service, name, listening))
     except KeyboardInterrupt:  # how the page is closed
         print("\nthe page is closed; the service goes on")
 
@@ -136,8 +139,6 @@ def _place(service: str, app: Mapping[str, Any], gateway: str) -> tuple[str, boo
 async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
     from reconciler.arm.clients import Arm
     from reconciler.chat.endpoint import Endpoint
-    from reconciler.chat.page import Page
-    from reconciler.chat.server import serve
     from reconciler.chat.state import look
     from reconciler.cli.apps import find_app
     from reconciler.cli.key import read_key
@@ -150,6 +151,11 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             key = await read_key(arm, service, name)
         except CommandError as error:
             raise CommandError(f"{error} Its own page, if it has one, is at {url}.") from None
+        # After the service was found, because Gradio alone takes seconds to load.
+        print("the page is being prepared, which takes a few seconds…", flush=True)
+        from reconciler.chat.page import Page
+        from reconciler.chat.server import serve
+
         page = Page(
             service,
             settings.target_title,

@@ -14,6 +14,7 @@ from reconciler.api.reasons import Reason
 from reconciler.arm import ids
 from reconciler.cli.check_result import CheckResult, Grade, unknown
 from reconciler.cli.needed_actions import allowed, missing
+from reconciler.cli.role import commands
 from reconciler.cli.storage_checkup import check_storage
 from reconciler.composition.compose import names_in
 from reconciler.engine.errors import ReconcileError, RetryableError, TransportFailed
@@ -99,9 +100,7 @@ def _after_refusal(arm: Arm, error: ReconcileError) -> tuple[str, str]:
 
 
 def _assignment(arm: Arm) -> str:
-    who = arm.settings.client_id or "CLIENT_ID"
-    scope = ids.subscription(arm.subscription_id)
-    return f'az role assignment create --role "Moorage Operator" --assignee {who} --scope {scope}'
+    return "\n".join(commands(arm.subscription_id, arm.settings.client_id))
 
 
 def _sign_in(arm: Arm) -> tuple[str, str]:
@@ -152,8 +151,8 @@ def _roles(
         return
     required, lost = missing(permissions, documents)
     grant = (
-        "assign infra/deploy/role-definition.json at the scope of the subscription (docs/operations"
-        ".md, The identity's role)"
+        "let somebody make the role that `moorage role` writes (`az role definition update` where"
+        " an older one exists) and assign it"
     )
     command = _assignment(arm)
     if required:

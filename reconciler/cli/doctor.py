@@ -78,8 +78,8 @@ def _show(subject: Subject, results: list[CheckResult]) -> None:
         for name, text in (("effect", each.effect), ("what to do", each.remedy)):
             for line in hang(f"{space}{name}: ", text, width) if text else ():
                 console.print(line, markup=False, soft_wrap=True)
-        if each.command:  # a line of its own, whole, because people copy it
-            console.print(f"    {each.command}", markup=False, soft_wrap=True)
+        for command in each.command.splitlines():  # each whole, because people copy it
+            console.print(f"    {command}", markup=False, soft_wrap=True)
     bad = sum(each.grade is Grade.FAILED for each in results)
     unknown = sum(each.grade is Grade.UNKNOWN for each in results)
     said = f"{bad} of {len(results)} checks failed" if bad else "nothing stands in the way"

@@ -95,7 +95,7 @@ async def _down(
 ) -> int:
     from reconciler import logs
     from reconciler.cli.output.narrator import Narrator
-    from reconciler.cli.output.plan_view import as_value, show
+    from reconciler.cli.output.plan_view import as_value
     from reconciler.daemon import lock
     from reconciler.engine.store import Store
 
@@ -110,7 +110,7 @@ async def _down(
             copy = Store.copy(path, key)
             async with _abandoned(settings, files, copy, narrator, purge) as (_, lines, subject):
                 if not as_json:
-                    show(lines, subject)
+                    _show(lines, subject, files, settings)
         if not yes and not dry_run and lines:
             _agree(settings, as_json=as_json)
         if not dry_run and (yes or lines):
@@ -121,7 +121,7 @@ async def _down(
                 subject,
             ):
                 if yes and not as_json:
-                    show(lines, subject)
+                    _show(lines, subject, files, settings)
                 for line in lines:
                     daemon.controller.approve(line.key)
                 code = await _until_gone(daemon, timeout) if lines else Exit.DONE
@@ -181,6 +181,20 @@ _STAYS_HERE = (
     "the local Azure still runs: `moorage local-azure stop` stops it, and its files and keys are in"
     " its state directory until you delete that"
 )
+
+
+def _show(
+    lines: Sequence[PlanLine], subject: Subject, files: Sequence[Path], settings: Settings
+) -> None:
+    """What is deleted, and whose it is where the command line names no documents."""
+    from reconciler.cli.output.plan_view import show
+
+    show(lines, subject)
+    if files:
+        return
+    last = f"that was last run from {settings.state_dir}"
+    whose = f"{settings.owner} (MOORAGE_OWNER)" if settings.owner else last
+    say(f"without -f these are the resources of the set {whose}; -f names another")
 
 
 def _ended(code: int, *, dry_run: bool, purge: bool) -> str:

@@ -1,5 +1,5 @@
 """The actions that the daemon's role must grant, and what is lost without those that it can do
-without. `checkup` compares them with what Azure says; role-definition.json grants all of them.
+without. `checkup` compares them with what Azure says; `role` writes the role that has them all.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ OPTIONAL: Mapping[str, str] = {
         for provider in ("Microsoft.OperationalInsights", "Microsoft.Storage", "Microsoft.App")
     },
 }
+
+# Reading the streams of logs, which is an action on data.
+DATA = ("Microsoft.App/containerApps/logstream/action",)
 
 
 def missing(

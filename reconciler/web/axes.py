@@ -13,6 +13,7 @@ from typing import NamedTuple
 from reconciler.api.conditions import Condition, ConditionType, Status, advice
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import AZURE, Cause, Reason
+from reconciler.api.symptoms import rank
 from reconciler.web.azure_words import plain
 
 OUTPUT = "last output: "  # how `kinds.cause` begins the lines of a container
@@ -130,7 +131,8 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
     # An operation that failed without a code is the shadow of a cause that has a name.
     named = [each for each in found.values() if each.reason != Reason.OPERATION_FAILED]
     told = named or list(found.values())
-    return tuple(each for each in told if not any(_repeats(each, other) for other in told))
+    once = [each for each in told if not any(_repeats(each, other) for other in told)]
+    return tuple(sorted(once, key=lambda each: rank(each.reason, each.remedy)))
 
 
 def _repeats(one: PlainCause, other: PlainCause) -> bool:

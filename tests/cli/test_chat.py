@@ -3,6 +3,8 @@
 import pytest
 
 from reconciler.chat.state import WORDS, StateKind, words
+from reconciler.cli import chat
+from reconciler.cli.app import run
 from reconciler.cli.chat import _gateway, _place, _predicted
 from reconciler.cli.exits import CommandError
 from reconciler.settings import Settings
@@ -61,3 +63,17 @@ def test_who_wakes_it_reads_how_long_it_takes():
     assert "takes about 140 s and is billed" in words(StateKind.ASLEEP, 140)
     assert words(StateKind.STARTING, 140).endswith("loads the model. A start takes about 140 s.")
     assert words(StateKind.STARTING, None) == WORDS[StateKind.STARTING]
+
+
+def test_a_line_comes_before_anything_that_takes_long(monkeypatch, capsys):
+    """Before a library is loaded and Azure is asked, so that nobody looks at an empty terminal."""
+    told = []
+
+    async def slow(*_):
+        told.append(capsys.readouterr().out)
+
+    settings = Settings("azure", "00000000-0000-0000-0000-000000000000", "azure-cli")
+    monkeypatch.setattr(chat, "settings_of", lambda *_: settings)
+    monkeypatch.setattr(chat, "_chat", slow)
+    assert run(["chat", "phi", "--listen", "127.0.0.1:0"]) == 0
+    assert told == [f"looking for phi on the {settings.target_title}…\n"]

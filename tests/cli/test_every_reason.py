@@ -4,10 +4,13 @@ anything serves meanwhile.
 
 import pytest
 
-from reconciler.api.conditions import ConditionType
+from reconciler.api.conditions import Condition, ConditionType
 from reconciler.api.reasons import AzureCode, Reason
+from reconciler.api.symptoms import rank
 from reconciler.arm.errors import TABLE
 from reconciler.cli.output.status_text import lines_of
+from reconciler.cli.output.verdict import remedy, troubles
+from reconciler.web.axes import causes_of
 from tests.cli.statuses import condition, conditions, environment, service, status
 
 ABNORMAL = ("Stalled", "Drifted")
@@ -94,3 +97,53 @@ def test_a_cause_is_told_once_in_its_fullest_words():
     lines = shown(service(conditions=conditions(Synced=locked)))
     told = " ".join(complaint(lines, "Azure:ScopeLocked"))
     assert told.count("Remove the lock") == 1
+
+
+SAID = [word for word in WORDS if word not in OF_A_PERSON]
+FOLLOWS = [word for word in SAID if rank(word, remedy(word)) == 1]
+CAUSES = [word for word in SAID if rank(word, remedy(word)) == 0]
+
+
+def test_the_ranks_are_those_that_a_person_would_give():
+    """The causes that people meet first, what follows from them, and no reason without a rank."""
+    assert {"RevisionFailed", "ReplicasMissing", "ImageNotFound", "Azure:ScopeLocked"} <= set(
+        CAUSES
+    )
+    assert {"AwaitingApproval", "SourceUnreadable", "RolledBack"} <= set(CAUSES)
+    assert {"ReportStale", "Unreachable", "NotReady", "OperationFailed"} <= set(FOLLOWS)
+    assert all(rank(word, remedy(word)) == 2 for word in ("Starting", "WaitingForReference"))
+
+
+@pytest.mark.parametrize("symptom", FOLLOWS)
+def test_a_cause_is_told_before_what_follows_from_it(symptom):
+    """Whatever the cause is, and whichever conditions carry the two, one document or two."""
+    for cause in CAUSES:
+        for first, second in (("AdaptersLoaded", "RevisionHealthy"), ("Provisioned", "Ready")):
+            for one, other in ((symptom, cause), (cause, symptom)):
+                bad = [
+                    condition(first, "False", one, "one"),
+                    condition(second, "Unknown", other, "2"),
+                ]
+                others = [each for each in conditions() if each["type"] not in (first, second)]
+                whole = [service(conditions=[*others, *bad])]
+                apart = [
+                    service(name, conditions=[*others, each])
+                    for name, each in zip("ab", bad, strict=True)
+                ]
+                for documents in (whole, apart):
+                    told = [each.reason for each in troubles(documents)]
+                    assert told[0] == cause, (cause, symptom, told)
+
+
+@pytest.mark.parametrize("symptom", FOLLOWS)
+def test_the_page_gives_the_same_order(symptom):
+    """Its first cause is the one that the status names first."""
+    for cause in ("RevisionFailed", "Azure:ScopeLocked", "SourceUnreadable"):
+        bad = [
+            condition("Ready", "False", symptom, "one"),
+            condition("Synced", "False", cause, "2"),
+        ]
+        others = [each for each in conditions() if each["type"] not in ("Ready", "Synced")]
+        found = [Condition.model_validate(each) for each in (*others, *bad)]
+        told = causes_of({each.type: each for each in found})
+        assert told[0].reason == cause

@@ -22,6 +22,7 @@ WITHOUT = {
     "train",
     "diagnose",
     "schema",
+    "role",
     "completion",
     "provision",
     "deploy",

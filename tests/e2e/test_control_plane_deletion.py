@@ -131,6 +131,9 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     dry = stage.moorage("down", "--dry-run")
     assert "- ContainerApp/web" in dry.stdout
     assert "StorageAccount" not in dry.stdout
+    last = f"that was last run from {stage.state}"
+    assert last in dry.stdout
+    assert last not in stage.moorage("down", "--dry-run", "-f", str(stage.manifest)).stdout
     assert stage.moorage("down", code=4).returncode == 4
     assert "Deleting" not in stage.moorage("status").stdout  # nobody agreed
     assert stage.writes(since=before) == []

@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.api.conditions import Condition
 from reconciler.api.decided import is_decided
 from reconciler.api.reasons import Reason, read_reason
+from reconciler.api.symptoms import rank
 from reconciler.web.axes import ABNORMAL_WHEN_TRUE, Conditions, cause_of, remedy_of, without_remedy
 from reconciler.web.verdict import (
     PLAN_WAITS,
@@ -70,7 +71,9 @@ def verdict(status: Mapping[str, Any]) -> str:
 
 
 def troubles(documents: Sequence[Document]) -> list[Complaint]:
-    """What is not well, once for each cause, in the order of the documents."""
+    """What is not well, once for each cause: causes before what follows from them, and the
+    rest in the order of the documents.
+    """
     found: dict[tuple[str, str], list[str]] = {}
     for document in documents:
         for condition in _bad(document):
@@ -81,8 +84,8 @@ def troubles(documents: Sequence[Document]) -> list[Complaint]:
         Complaint(tuple(names), why, message, remedy(why))
         for (why, message), names in found.items()
     ]
-    # What a person has to mend comes before what waits for it.
-    return sorted(complaints, key=lambda each: each.passes)
+    # What a person has to mend comes before what follows from it and what passes by itself.
+    return sorted(complaints, key=lambda each: rank(each.reason, each.remedy))
 
 
 def remedy(word: str) -> str:
