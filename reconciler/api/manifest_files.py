@@ -54,7 +54,7 @@ def _files_of(path: Path, problems: list[Problem]) -> list[Path]:
         return []
     if not files:
         problems.append(
-            Problem(path, 1, 1, "the folder holds no *.yaml or *.yml", "put the documents there")
+            Problem(path, 0, 0, "the folder holds no *.yaml or *.yml", "put the documents there")
         )
     return files
 
@@ -67,7 +67,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _unreadable(path: Path, error: Exception) -> Problem:
     if isinstance(error, FileNotFoundError):
         return Problem(
-            path, 1, 1, "there is no such file or folder", "name a YAML file or a folder of them"
+            path, 0, 0, "there is no such file or folder", "name a YAML file or a folder of them"
         )
     if isinstance(error, OSError) and error.strerror == NEITHER:
         return Problem(path, 1, 1, f"it {NEITHER}", "name a YAML file or a folder of them")

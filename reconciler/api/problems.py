@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One thing wrong; `line` and `column` count from 1."""
+    """One thing wrong; `line` and `column` count from 1, and are 0 where it is about a whole folder
+    or a path with nothing there.
+    """
 
     file: Path
     line: int
@@ -20,6 +22,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         text = f"{self.message}; {self.hint}" if self.hint else self.message
+        if not self.line:
+            return f"{self.file}: {text}"
         return f"{self.file}:{self.line}:{self.column}: {text}"
 
     def as_value(self) -> dict[str, str | int]:

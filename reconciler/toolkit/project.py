@@ -62,8 +62,8 @@ def read_project(root: Path) -> Project:
             [
                 Problem(
                     root,
-                    1,
-                    1,
+                    0,
+                    0,
                     "there is no such folder",
                     "name the folder of an AI Toolkit project",
                 )
@@ -74,7 +74,7 @@ def read_project(root: Path) -> Project:
         raise ManifestError(problems)
     if not settings.read:
         hint = "an AI Toolkit project has infra/provision/inference.parameters.json"
-        raise ManifestError([Problem(root, 1, 1, "this is not an AI Toolkit project", hint)])
+        raise ManifestError([Problem(root, 0, 0, "this is not an AI Toolkit project", hint)])
     sources = sorted(
         (root / INFERENCE).glob("*.py"),
         key=lambda file: (file.name not in _started(settings), file.name),

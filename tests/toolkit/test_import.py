@@ -265,7 +265,7 @@ BROKEN = {
     ),
     "no project": (
         lambda project: shutil.rmtree(project / "infra"),
-        ":1:1: this is not an AI Toolkit project",
+        "phi: this is not an AI Toolkit project",
     ),
 }
 
