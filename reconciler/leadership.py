@@ -50,6 +50,7 @@ class Stand:
         self.environment, self.share, self.leader = environment, share, leader
         self._found, self._there = found, False
         self.over = False
+        self.rest = 0.0  # seconds from the last step on in which nothing need be asked
         self._tell = tell
         self._said = ""
 
@@ -65,6 +66,7 @@ class Stand:
             return min(wait, 1.0) if self._there else UNSEEN
         self._there = False
         refusal, place = self.leader.why_not(), DocumentRef("Environment", self.environment)
+        self.rest = 0.0 if refusal else wait
         before, self._said = self._said, refusal.message if refusal else ""
         if refusal and refusal.message != before:
             self._tell(warning(refusal.reason, refusal.message, place, place))

@@ -9,7 +9,9 @@ Azure and the share say what is registered; no local memory decides.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,7 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.kinds.share.shares import Shares
 
 log = structlog.get_logger(__name__)
+FRESH = 10.0  # seconds for which a look at what is registered needs no second one
 DIGITS = 8  # of the fingerprint, in a name
 Outputs = Mapping[ObjectKey, Mapping[str, Any]]
 _Place = tuple[str, str, str, str, str]
@@ -46,8 +49,9 @@ class Registrations:
         self.found: dict[str, Registered] = {}
         # set when a share opens itself with another key than before, and when some are `aged`
         self.changed = asyncio.Event()
-        self.aged = False  # whether a look has left out Environments that were known
+        self.aged = False  # whether a look has left out Environments whose last one is not fresh
         self._places: dict[str, _Place] = {}
+        self._looked: dict[str, float] = {}  # when, by Environment
         self._keys: dict[str, tuple[Share, str]] = {}
 
     async def look(self, names: Iterable[Names], seen: Outputs, *, only_new: bool = False) -> None:
@@ -65,15 +69,17 @@ class Registrations:
             if self._places.get(name) != (place := _place(each)):
                 self._forget(name)
                 self._places[name] = place
-        known = self.found.keys() if only_new else ()
+        known = {*self.found} if only_new else set()
         due = [each for name, each in environments.items() if name not in known]
         await asyncio.gather(*(self._look(each, seen) for each in due))
-        self.aged = len(due) < len(environments)
+        old = time.monotonic() - FRESH
+        left_out = environments.keys() & known
+        self.aged = any(self._looked.get(name, -math.inf) < old for name in left_out)
         if self.aged:
             self.changed.set()
 
     def _forget(self, environment: str) -> None:
-        for known in (self.found, self._keys, self._places):
+        for known in (self.found, self._keys, self._places, self._looked):
             known.pop(environment, None)
 
     def outdated(self) -> bool:
@@ -123,6 +129,7 @@ class Registrations:
             return
         self.found[names.environment] = choose(key, other, registered, before or Registered())
         self._keys[names.environment] = (share, key)
+        self._looked[names.environment] = time.monotonic()
 
     def _being_made(self, names: Names, key: str) -> bool:
         """Whether nothing can be registered but what is just being registered with this key: then

@@ -7,6 +7,7 @@ import pytest
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareRef
 from reconciler.edges.leases import Lease
+from reconciler.engine.errors import NotReadyYet
 from reconciler.leadership import Stand
 
 pytestmark = pytest.mark.looptime
@@ -27,8 +28,8 @@ class Leader:
         return None
 
 
-async def followed(leader, found, seconds):
-    edge = Lease(Stand("dev", SHARE, leader, found, print))
+async def followed(leader, found, seconds, stand=None):
+    edge = Lease(stand or Stand("dev", SHARE, leader, found, print))
 
     async def work():
         while True:
@@ -59,3 +60,18 @@ async def test_the_lease_is_asked_for_as_soon_as_the_loop_sees_the_share():
     leader.reason = None
     await work
     assert leader.asked == [0, 2, 3, 4, 14]
+
+
+async def test_a_lease_that_was_just_taken_is_renewed_when_it_is_time():
+    """A daemon that begins takes its leases before their edges do; one refused is asked for at
+    once again.
+    """
+    for reason, asked in ((None, [0, 10, 20]), (Reason.NOT_OBSERVED, [0, 0, 5, 10, 15, 20])):
+        leader = Leader()
+        leader.reason = reason
+        began = asyncio.get_running_loop().time()
+        stand = Stand("dev", SHARE, leader, asyncio.Event(), print)
+        leader.why_not = lambda reason=reason: reason and NotReadyYet(reason, "no")
+        await stand.step()
+        await followed(leader, asyncio.Event(), 22, stand)
+        assert [round(at - began) for at in leader.asked] == asked

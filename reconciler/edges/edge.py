@@ -65,5 +65,10 @@ class EdgeOverObjects(Edge):
 
 
 async def forever() -> None:
-    """Wait until cancelled."""
+    """Wait until cancelled. A cancellation that was lost on the way here, where something that it
+    met ended at the same time, counts.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
     await asyncio.Event().wait()

@@ -17,7 +17,7 @@ class Lease(Edge):
     def __init__(self, stand: Stand) -> None:
         self.name = f"the lease of Environment {stand.environment}"
         self._stand = stand
-        self._pause = 0.0
+        self._pause = stand.rest  # a daemon that begins has just asked for its leases
 
     async def wait(self) -> None:
         if self._stand.over:

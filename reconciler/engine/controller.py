@@ -275,8 +275,8 @@ class Controller:
         """Look next at the references of a saved object that nobody has looked at yet. Soon after
         a start, they would otherwise be behind a thousand other objects.
         """
-        pending = self._ledger.pending.intersection(item.refs)
-        self._wake(pending, Priority.SAVE)
+        for key in self._ledger.pending.intersection(item.refs):
+            self._queue.urge(key, Priority.SAVE)
 
     async def _attempt(self, attempt: Awaitable[Outcome]) -> Outcome:
         try:

@@ -89,6 +89,15 @@ class WorkQueue:
             heapq.heappush(self._heap, (when, serial, key))
             self._changed.set()
 
+    def urge(self, key: ObjectKey, priority: Priority) -> None:
+        """Make sure that `key` is looked at with this priority. A pass under way takes it over:
+        nothing has changed that calls for another one.
+        """
+        if key in self._processing:
+            self._processing[key] = min(self._processing[key], priority)
+        else:
+            self.add(key, priority)
+
     def expect(self) -> None:
         """Announce a save: for a moment, `take` returns only keys that a person waits for.
         Otherwise a resync of a thousand services could keep the processor busy for seconds.

@@ -266,6 +266,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 return Wrote(told)
         patch = await self._configuration_patch(spec, write, observed.origin)
         properties = patch.setdefault("properties", {})
+        found = await self._there(spec) if step.action is not Action.WRITE else {}
         if step.action is Action.WRITE:
             body = app_body.whole(spec, self._environment(spec, facts))["properties"]
             properties |= {
@@ -282,12 +283,11 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
                 for revision, weight in (step.weights or {}).items()
             ]
             properties["configuration"]["ingress"] = {**ingress, "traffic": traffic}
-            existing = patch.get("tags") or (await self._there(spec)).get("tags") or {}
+            existing = patch.get("tags") or found.get("tags") or {}
             now, weights = self.arm.time.now(), step.weights or {}
             if marks := noted(existing, weights, step.revisions[0], now):
                 patch["tags"] = marks
         if step.action is not Action.WRITE:
-            found = await self._there(spec)
             return Wrote(told, await good_template.patch_app(self.arm, found, patch, spec))
         self.trials.writes(spec)
         try:

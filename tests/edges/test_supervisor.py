@@ -9,7 +9,7 @@ from reconciler.api.conditions import ConditionType
 from reconciler.api.reasons import Reason
 from reconciler.edges.edge import Edge, forever
 from reconciler.edges.report import EdgeReports
-from reconciler.edges.supervisor import FIRST_PAUSE, LONGEST_PAUSE, Supervisor
+from reconciler.edges.supervisor import FIRST_PAUSE, INSIST, LONGEST_PAUSE, Supervisor
 from reconciler.engine.controller import Controller
 from reconciler.engine.document_state import DocumentState
 from reconciler.engine.errors import RetryableError, Throttled
@@ -189,3 +189,20 @@ async def test_the_end_of_the_supervisor_ends_every_edge():
         supervisor.start(stuck)
         await asyncio.sleep(0)
     assert not stuck.acted.is_set()
+
+
+async def test_an_edge_whose_cancellation_is_lost_ends_at_once():
+    """A watched folder stops by itself at the same time, and its end hides the cancellation."""
+
+    class Stopping(Scripted):
+        async def wait(self):
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                await forever()
+
+    edge, began = Stopping(), asyncio.get_running_loop().time()
+    async with Supervisor(Told().reports) as supervisor:
+        supervisor.start(edge)
+        await asyncio.sleep(0)
+    assert asyncio.get_running_loop().time() - began < INSIST / 2

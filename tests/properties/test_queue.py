@@ -35,6 +35,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.add(key, priority)
         self.owed.add(key)
 
+    @rule(key=keys, priority=priorities)
+    def urge(self, key, priority):
+        self.queue.urge(key, priority)
+        if key not in self.held:
+            self.owed.add(key)
+
     @rule(key=keys, delay=st.floats(0.1, 20), priority=priorities)
     def add_after(self, key, delay, priority):
         self.queue.add_after(key, delay, priority)
@@ -144,6 +150,19 @@ def test_nothing_is_begun_beside_a_save():
     assert queue.take() == saved
     now[0] += ALONE
     assert queue.take() == resynced
+
+
+def test_a_pass_under_way_takes_a_priority_over():
+    """No second pass follows, and what comes of the first is as urgent."""
+    queue = WorkQueue(lambda: 0.0)
+    queue.add(KEYS[0], Priority.RESYNC)
+    queue.urge(queue.take(), Priority.SAVE)
+    assert queue.priority(KEYS[0]) is Priority.SAVE
+    queue.done(KEYS[0])
+    assert queue.take() is None
+    queue.urge(KEYS[1], Priority.SAVE)
+    assert queue.take() == KEYS[1]
+    assert queue.priority(KEYS[1]) is Priority.SAVE
 
 
 @pytest.mark.looptime
