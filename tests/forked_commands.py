@@ -26,8 +26,6 @@ MOST = 128 * 1024  # bytes of one order; the environment is the long part
 AZURE = (  # the clients, which are imported at the first write
     "azure.identity.aio",
     "azure.mgmt.appcontainers.aio",
-    "azure.mgmt.loganalytics.aio",
-    "azure.mgmt.resource.resources.aio",
     "azure.mgmt.storage.aio",
     "azure.storage.fileshare.aio",
 )

@@ -25,9 +25,11 @@ import aiohttp
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline import AsyncPipeline, PipelineRequest, PipelineResponse, policies
 from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.polling import AsyncLROPoller
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
+from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 
 from reconciler.arm import ids
 from reconciler.arm.callers import signed_in
@@ -42,8 +44,6 @@ from reconciler.settings import Settings
 
 if TYPE_CHECKING:
     from azure.mgmt.appcontainers.aio import ContainerAppsAPIClient
-    from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
-    from azure.mgmt.resource.resources.aio import ResourceManagementClient
     from azure.mgmt.storage.aio import StorageManagementClient
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
@@ -135,17 +135,24 @@ class Arm:
         """The names and ids of this process's own identity, in lower case."""
         return signed_in(self._credential.token)
 
-    @cached_property
-    def resources(self) -> ResourceManagementClient:
-        from azure.mgmt.resource.resources.aio import ResourceManagementClient
-
-        return ResourceManagementClient(**self._typed())
-
-    @cached_property
-    def log_analytics(self) -> LogAnalyticsManagementClient:
-        from azure.mgmt.loganalytics.aio import LogAnalyticsManagementClient
-
-        return LogAnalyticsManagementClient(**self._typed())
+    async def begin(
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        body: JsonObject | None = None,
+        **options: Any,
+    ) -> AsyncLROPoller[None]:
+        """Issue a write by path alone, as the SDK's `begin_…` calls do. For resource groups and
+        workspaces: the SDK clients of the two took 7 MB of the daemon for three calls.
+        """
+        url, params = self.settings.arm_endpoint + path, {"api-version": api_version}
+        request = HttpRequest(method, url, params=params, json=body)
+        answer = await self._pipeline.run(request, **options)
+        if answer.http_response.status_code >= 400:
+            raise HttpResponseError(response=answer.http_response)
+        polling: AsyncARMPolling = AsyncARMPolling(**options)
+        return AsyncLROPoller(self.client, answer, lambda _: None, polling)
 
     @cached_property
     def storage(self) -> StorageManagementClient:

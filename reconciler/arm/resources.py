@@ -13,18 +13,13 @@ from reconciler.engine.external import Operation
 
 
 async def put_resource_group(arm: Arm, name: str, body: JsonObject) -> None:
-    await operations.write(
-        arm,
-        ids.resource_group(arm.subscription_id, name),
-        arm.resources.resource_groups.create_or_update,
-        name,
-        body,
-    )
+    scope = ids.resource_group(arm.subscription_id, name)
+    await operations.write(arm, scope, arm.begin, "PUT", scope, versions.RESOURCES, body)
 
 
 async def delete_resource_group(arm: Arm, name: str) -> Operation | None:
     scope = ids.resource_group(arm.subscription_id, name)
-    return await operations.delete(arm, scope, arm.resources.resource_groups.begin_delete, name)
+    return await operations.delete(arm, scope, arm.begin, "DELETE", scope, versions.RESOURCES)
 
 
 async def list_in_group(arm: Arm, name: str) -> list[dict[str, Any]]:
@@ -36,17 +31,13 @@ async def list_in_group(arm: Arm, name: str) -> list[dict[str, Any]]:
 
 async def put_workspace(arm: Arm, group: str, name: str, body: JsonObject) -> Operation | None:
     scope = ids.workspace(arm.subscription_id, group, name)
-    return await operations.begin(
-        arm, scope, arm.log_analytics.workspaces.begin_create_or_update, group, name, body
-    )
+    return await operations.begin(arm, scope, arm.begin, "PUT", scope, versions.LOG_ANALYTICS, body)
 
 
 async def delete_workspace(arm: Arm, group: str, name: str) -> Operation | None:
     """Without `force`: the workspace stays recoverable for 14 days by creating it again."""
     scope = ids.workspace(arm.subscription_id, group, name)
-    return await operations.delete(
-        arm, scope, arm.log_analytics.workspaces.begin_delete, group, name
-    )
+    return await operations.delete(arm, scope, arm.begin, "DELETE", scope, versions.LOG_ANALYTICS)
 
 
 async def workspace_shared_key(arm: Arm, group: str, name: str) -> str:

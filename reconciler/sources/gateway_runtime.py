@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from reconciler.api.documents import Environment
 from reconciler.api.reasons import Reason
 from reconciler.api.source import Missing
@@ -63,6 +61,8 @@ def build_gateway_runtime(cache: Path) -> Path:
 
 def distributions() -> list[metadata.Distribution]:
     """What NEEDS require, and what that requires, as installed."""
+    from packaging.requirements import Requirement  # only a daemon with a gateway needs it
+
     found: dict[str, metadata.Distribution] = {}
     names = list(NEEDS)
     while names:

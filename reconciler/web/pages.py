@@ -5,11 +5,11 @@ script only fetches the same page again when `updates` says that something chang
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
@@ -36,6 +36,9 @@ from reconciler.web.wording import (
     stamp,
     wait,
 )
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PER_PAGE = 100  # services in a list
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -73,9 +76,11 @@ class Pages:
         self._decisions, self._token = decisions, token
         self.updates = Updates(self._version)
         # Read once: an upgrade of the package under a running daemon changes the files.
-        self._templates = _templates()
-        folder = resources.files("reconciler.web").joinpath("static")
-        self._assets = {name: folder.joinpath(name).read_text("utf-8") for name in ASSETS}
+        here = resources.files("reconciler.web")
+        self._sources = {
+            each.name: each.read_text("utf-8") for each in here.joinpath("templates").iterdir()
+        }
+        self._assets = {name: here.joinpath("static", name).read_text("utf-8") for name in ASSETS}
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -234,6 +239,10 @@ class Pages:
         """It changes with every write to the store."""
         return self._store.database.connection.total_changes
 
+    @cached_property
+    def _templates(self) -> Environment:
+        return _environment(self._sources)
+
     def _missing(self, view: PageView) -> web.Response:
         return self._render("missing.html", view, 404)
 
@@ -251,9 +260,12 @@ class Pages:
         return answer
 
 
-def _templates() -> jinja2.Environment:
+def _environment(sources: Mapping[str, str]) -> Environment:
+    # Imported for the first page: Jinja and the templates take 3 MB of a daemon.
+    import jinja2
+
     found = jinja2.Environment(
-        loader=jinja2.PackageLoader("reconciler.web", "templates"),
+        loader=jinja2.DictLoader(sources),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -265,8 +277,6 @@ def _templates() -> jinja2.Environment:
     found.filters.update(plain=plain, split=split_lines)
     found.filters.update(wait=wait, clock=clock, second=second, change=change)
     found.globals.update(anchor=anchor, address=_address)
-    for name in found.list_templates():
-        found.get_template(name)
     return found
 
 

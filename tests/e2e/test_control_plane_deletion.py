@@ -156,6 +156,6 @@ async def test_down_removes_all_but_data_and_then_data(stage, up):
     stage.moorage("down", "-y", "--purge-data")
     gone = kinds_of(stage.writes(since=before))
     assert gone.count("storageAccounts") == 2
-    assert gone.count("resourcegroups") == 2
-    assert gone.index("resourcegroups") > gone.index("storageAccounts")
+    assert gone.count("resourceGroups") == 2
+    assert gone.index("resourceGroups") > gone.index("storageAccounts")
     assert stage.documents() == []

@@ -88,7 +88,7 @@ async def test_tags_are_merged(stage, up):
     written = [write.split(" ")[1].split("/")[-2] for write in stage.writes(since=before)]
     assert sorted(written) == [
         "managedEnvironments",
-        "resourcegroups",
+        "resourceGroups",
         "storageAccounts",
         "workspaces",
     ]
