@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.exits import CommandError, Exit, words
 
 if TYPE_CHECKING:
     from reconciler.cli.foresight import Foreseen
@@ -35,13 +35,17 @@ class PlanFile:
 def write(path: Path, value: Mapping[str, Any], files: Sequence[Path]) -> None:
     """Keep the plan's JSON; only the owner may read it, because variables are in it."""
     body = {**value, "files": [os.path.abspath(file) for file in files]}  # noqa: PTH100
+    text = f"{json.dumps(body, indent=2, default=str)}\n"
+    # Renamed when it is whole, so that no half of a plan is left; a pipe or a device is written to.
+    scratch = path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(body, file, indent=2, default=str)
-            file.write("\n")
+            file.write(text)
+        if scratch != path:
+            scratch.replace(path)
     except OSError as error:
-        raise CommandError(f"{path} cannot be written: {error}", Exit.FAILED) from None
+        raise CommandError(f"{path} cannot be written: {words(error)}", Exit.FAILED) from None
 
 
 def read(path: Path) -> PlanFile:
@@ -64,6 +68,8 @@ def read(path: Path) -> PlanFile:
                 Exit.INVALID,
             )
         files, changes = body["files"], body["changes"]
+        if not files or not isinstance(files, list):
+            raise TypeError
         owner = body["set"]["id"] if body["set"] else None
         if not all(isinstance(each["object"], str) for each in changes):
             raise TypeError
@@ -106,7 +112,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         elif one != other:
             yield f"{path} would change otherwise"
     if before.get("version") != after.get("version"):
-        yield "the document was edited"
+        yield "its document, or a folder that the document names, was changed"
     if before.get("class") != after.get("class"):
         yield f"the plan said {before.get('class')}, and now it is {after.get('class')}"
 

@@ -6,6 +6,7 @@ dependence.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -103,12 +104,9 @@ async def plan(
                 line = replace(line, transfer=await kind.transfer(desired))
             lines.append(line)
     order = [(user, key) for key in ledger.gone for user in goes_after(ledger, key)]
-    lines += [
-        _deletion(ledger, ledger.gone[key])
-        for key in reversed(_ordered(ledger.gone, wanted, order))
-        if key in wanted
-    ]
-    return tuple(lines)
+    gone = [key for key in reversed(_ordered(ledger.gone, wanted, order)) if key in wanted]
+    looks = (_deletion(ledger, kinds[key.kind], ledger.gone[key]) for key in gone)
+    return (*lines, *await asyncio.gather(*looks))
 
 
 class _Facts:
@@ -260,15 +258,27 @@ def _is_new(ledger: Ledger, desired: Desired, observed: Observation) -> bool:
     return observed.origin is not Origin.OURS and not ledger.record(desired).exists
 
 
-def _deletion(ledger: Ledger, gone: Gone) -> PlanLine:
+async def _deletion(ledger: Ledger, kind: External, gone: Gone) -> PlanLine:
     if never_made(ledger.record(gone), gone) and gone.policy not in LEFT_ALONE:
         return _of(gone, "no-op")
     if ledger.retained(gone.key) or gone.policy in LEFT_ALONE:
         return _of(gone, "no-op", effect=f"left in place ({why_left(ledger, gone)})")
+    if not await _is_there(kind, gone):
+        return _of(gone, "no-op", effect="gone already")
     problem = "" if ledger.permits(gone, "delete") else WAITS
     if ledger.adopted(gone.key):
         return _of(gone, "release", effect=RELEASED, problem=problem)
     return _of(gone, "delete", effect="delete", problem=problem)
+
+
+async def _is_there(kind: External, gone: Gone) -> bool:
+    """Whether it is still to be deleted. What cannot be looked at counts as there."""
+    if gone.listed:
+        return True
+    try:
+        return await kind.exists(gone.identity)
+    except ReconcileError:
+        return True
 
 
 def _of(

@@ -238,6 +238,8 @@ class Reconciler:
                 wrote = await kind.update(desired, observed, view)
             else:
                 wrote = await kind.create(desired, view)
+                # It was for what stood there before, and a kill may have left it.
+                writer.ledger.store.revoke(desired.key, "replace")
         record = writer.issued(desired, verb, wrote, changes)
         reason, message = doing(verb, desired.key)
         # One event per write, with the most specific cause.

@@ -12,9 +12,13 @@ import pytest
 
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import Return
+from reconciler.cli import plan_file
 from reconciler.cli.app import run
 from reconciler.cli.context import writable_store
+from reconciler.cli.foresight import Foreseen
+from reconciler.cli.output.subject import Subject
 from reconciler.engine.external import ObjectKey, Policy
+from reconciler.engine.plan import WAITS, PlanLine
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 from reconciler.settings import place_of
@@ -102,15 +106,30 @@ def go_back(folder):
         order_rollback(writable, "phi", order, NOW)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, ()], ids=lambda words: " ".join(words) or "all")
+def approve_plan(folder):
+    """A kept plan with a deletion, a replacement and a change, as `approve FILE` takes it."""
+    job, old = ObjectKey("Job", "work"), ObjectKey("AdapterCatalogue", "old")
+    kept = ((job, "update"), (old, "delete"), (ObjectKey("AdapterCatalogue", "older"), "replace"))
+    lines = tuple(PlanLine(key, PHI, action, problem=WAITS) for key, action in kept)
+    key = place_of(target=None, state_dir=folder.parents[1])[1]
+    plan = Foreseen(lines, {PHI: "words"}, key, {}, Subject("local Azure", None), {}, {}, {})
+    with writable_store(folder, key) as writable:
+        plan_file.grant(writable, plan, NOW)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, go_back, approve_plan],
+    ids=lambda each: each.__name__ if callable(each) else " ".join(each),
+)
 def test_a_killed_command_leaves_its_whole_order_or_none(folder, command, tmp_path):
     """Half an order would be half a rollback, or an approval that wakes nobody."""
 
     def act():
-        if command:
-            assert run(command) == 0
+        if callable(command):
+            command(folder)
         else:
-            go_back(folder)
+            assert run(command) == 0
 
     path, kept = folder / "state.db", tmp_path / "kept"
     before = content(path)

@@ -9,6 +9,15 @@ from reconciler.cli.plan_file import moved
 
 ASKED = {"path": "a.b", "before": 1, "after": 2, "class": "hot", "effect": ""}
 PLANNED = {"object": "X/y", "action": "update", "class": "hot", "version": "v1", "fields": [ASKED]}
+
+
+def plan_text(**changes):
+    """A kept plan, edited by hand."""
+    head = {"apiVersion": "moorage.dev/v1alpha1", "kind": "Plan", "target": "local Azure"}
+    whole = {**head, "set": None, "files": ["/moorage.yaml"], "changes": []}
+    return json.dumps({**whole, **changes})
+
+
 NOTHING = {**PLANNED, "action": "no-op", "class": "none"}
 
 
@@ -29,7 +38,10 @@ NOTHING = {**PLANNED, "action": "no-op", "class": "none"}
             ["X/y: c would change too"],
         ),
         ([{**PLANNED, "fields": [{**ASKED, "before": 0}]}], ["X/y: a.b would change otherwise"]),
-        ([{**PLANNED, "version": "v2"}], ["X/y: the document was edited"]),
+        (
+            [{**PLANNED, "version": "v2"}],
+            ["X/y: its document, or a folder that the document names, was changed"],
+        ),
         ([{**PLANNED, "class": "restart"}], ["X/y: the plan said hot, and now it is restart"]),
     ],
 )
@@ -52,9 +64,20 @@ def test_what_was_and_is_nothing_has_not_moved():
         ),
         (json.dumps({"apiVersion": "moorage.dev/v1alpha1", "kind": "Plan"}), "holds no plan"),
         ("{", "holds no plan"),
+        (plan_text(files=[]), "holds no plan"),
+        (plan_text(files="moorage.yaml"), "holds no plan"),
+        (plan_text(changes=[None]), "holds no plan"),
         (None, "There is no file"),
     ],
-    ids=["another version", "half of one", "no JSON", "nothing there"],
+    ids=[
+        "another version",
+        "half of one",
+        "no JSON",
+        "no files",
+        "a text for files",
+        "no change",
+        "nothing there",
+    ],
 )
 def test_a_file_that_is_no_plan_of_this_version_is_refused(
     tmp_path, monkeypatch, capsys, text, said

@@ -38,7 +38,10 @@ def test_a_kept_plan_is_refused_when_something_else_would_be_done(stage, tmp_pat
     stage.save(MANUAL, RED)
     refused = stage.moorage("approve", str(kept), "-y", code=1)
     assert "is out of date: something else would be done now" in refused.stderr
-    assert "  ContainerApp/web: the document was edited\n" in refused.stderr
+    assert (
+        "  ContainerApp/web: its document, or a folder that the document names, was changed\n"
+        in refused.stderr
+    )
     assert "ResourceGroup" not in refused.stderr
     assert stage.writes() == []
 

@@ -381,3 +381,15 @@ async def test_a_gateway_that_is_no_longer_wanted_waits_for_no_service_that_stay
         await controller.settled()
         deleted = [name for verb, name in harness.cloud.calls if verb == "delete"]
         assert deleted == ["gateway"]
+
+
+async def test_an_approval_to_replace_ends_with_the_creation(harness):
+    """A daemon that was killed between the deletion and its note has left the approval. It does not
+    let a later replacement go ahead.
+    """
+    thing = harness.thing("app", a=1)
+    harness.store.approve(thing.key, "replace")
+    async with harness.running(thing) as controller:
+        assert await controller.settled() is ExitClass.DONE
+    assert harness.cloud.writes() == ["create"]
+    assert not harness.store.approved(thing.key, "replace")

@@ -138,6 +138,25 @@ async def test_what_stands_on_a_refusal_waits_for_its_root(harness):
     assert by_name["env"].effect == "create"
 
 
+async def test_what_somebody_else_deleted_is_not_deleted_again(harness):
+    """The plan looks, also at what no document asks for; what cannot be looked at stays in it."""
+    things = [harness.thing(name) for name in ("gone", "there", "dark")]
+    async with harness.running(*things) as controller:
+        await controller.settled()
+        controller.set_desired((), ())
+        del harness.cloud.objects["gone"]
+
+        async def refuse(verb, name):
+            if (verb, name) == ("exists", "dark"):
+                raise TerminalError(Reason.IMMUTABLE_FIELD, "no")
+
+        harness.kind.before_call = refuse
+        lines = {line.key.name: line for line in await controller.plan()}
+    assert lines["dark"].action == "delete"
+    assert (lines["gone"].action, lines["gone"].effect) == ("no-op", "gone already")
+    assert lines["there"].action == "delete"
+
+
 async def test_a_plan_of_some_keys_observes_their_references(harness):
     """Asked for one object, the plan looks at what it needs and shows the one."""
     harness.cloud.objects = {"env": {}}
