@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from reconciler.engine.external import Change
 from reconciler.engine.rules import EXACT, Rewrite, Rules, Traits
-from reconciler.engine.sameness import folded, is_empty, is_identical, is_same, of_id
+from reconciler.engine.sameness import field_of, folded, is_empty, is_identical, is_same, of_id
 
 SECRET = "(secret)"
 
@@ -96,8 +96,7 @@ class _Position(NamedTuple):
         return self._replace(shown=f"{self.shown}[{name}]")
 
     def _below(self, name: str, shown: str) -> _Position:
-        # ARM takes `Name` for `name`, and the rules are written in ARM's own spelling.
-        path = (*self.path, name[:1].lower() + name[1:])
+        path = (*self.path, name)
         traits = self.rules.traits(path)
         return _Position(self.rules, self.whole, path, shown, self.thorough, traits)
 
@@ -162,10 +161,12 @@ def _by_shape(asked: Any, found: Any, place: _Position) -> Found:
     elif _is_list(asked) and (found is None or _is_list(found)):
         if not asked and _is_default(found, place):
             yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
-        elif key is not None and _is_unique((asked, found or ()), key, place):
+        elif key is None:
+            yield from _by_position(asked, found, place)
+        elif _is_unique((asked, found or ()), key, place):
             yield from _keyed(asked, found or (), key, place)
         else:
-            yield from _by_position(asked, found, place)
+            yield from _by_position(asked, _aligned(asked, found or (), place), place)
     elif is_identical(asked, found):
         return
     elif place.same(asked, found):
@@ -188,18 +189,23 @@ def _unasked(asked: Any, found: Any, place: _Position) -> Found:
 def _is_choice(found: Any, place: _Position) -> bool:
     """Whether the service may have put this where nothing was asked."""
     traits = place.traits
-    if traits.read_only or traits.write_only or traits.ignored or is_empty(found):
+    if traits.read_only or traits.write_only or traits.ignored or traits.varying:
         return True
-    if _is_default(found, place) or (found is False and place.rules.absent_is_false):
+    if is_empty(found):
+        return True
+    if _stands_for_nothing(found, place):
         return True
     if isinstance(found, Mapping):
         return all(_is_choice(value, place.field(str(name))) for name, value in found.items())
-    return place.rules.null_asks_nothing and not _is_list(found) and not traits.defaults
+    if _is_list(found) and (traits.whole or traits.key is not None):
+        return False
+    # A list that no rule names belongs to a later API; one of ours would be named.
+    return place.rules.null_asks_nothing and not traits.defaults
 
 
 def _stands_for_nothing(asked: Any, place: _Position) -> bool:
     """Whether the service may leave this out, because it means the same as nothing."""
-    if asked is False and place.rules.absent_is_false:
+    if asked is False and place.rules.absent_is_false and not place.traits.defaults:
         return True
     return _is_default(asked, place)
 
@@ -210,9 +216,12 @@ def _is_default(value: Any, place: _Position) -> bool:
 
 def _differs_nowhere(default: Any, value: Any, place: _Position) -> bool:
     if isinstance(default, Mapping | list | tuple):
-        changes = _by_shape(default, value, place._replace(thorough=False))
-        return not any(isinstance(each, Change) for each in changes)
+        return not _changes(default, value, place._replace(thorough=False))
     return place.same(default, value)
+
+
+def _changes(asked: Any, found: Any, place: _Position) -> list[Change]:
+    return [each for each in _by_shape(asked, found, place) if isinstance(each, Change)]
 
 
 def _mapping(asked: Mapping[str, Any], found: Mapping[str, Any], place: _Position) -> Found:
@@ -279,15 +288,27 @@ def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | Non
         return None
     for identity, other in extra.items():
         spelled = here.traits.rewrite(entry, other) if here.traits.rewrite else other
-        there, back = (
-            [each for each in walk if isinstance(each, Change)]
-            for walk in (_by_shape(entry, spelled, here), _by_shape(spelled, entry, here))
-        )
+        there, back = _changes(entry, spelled, here), _changes(spelled, entry, here)
         paths = {each.path.casefold() for each in (*there, *back)}
         if len(there) == len(back) == len(paths) == 1:
             del extra[identity]
             return there[0]
     return None
+
+
+def _aligned(asked: Sequence[Any], found: Sequence[Any], place: _Position) -> Sequence[Any]:
+    """What is found, each entry that is as asked in the asked place. Order means nothing in a list
+    with names, also where one name stands twice: a revision has the traffic of two labels.
+    """
+    left, equals = list(found), {}
+    for index, entry in enumerate(asked):
+        same = (each for each in left if not _changes(entry, each, place))
+        if (equal := next(same, None)) is not None:
+            left.remove(equal)
+            equals[index] = equal
+    rest = iter(left)
+    aligned = [equals[i] if i in equals else next(rest, None) for i in range(len(asked))]
+    return [*aligned, *rest] if len(asked) <= len(found) else found
 
 
 def _by_position(asked: Sequence[Any], found: Sequence[Any] | None, place: _Position) -> Found:
@@ -317,11 +338,13 @@ def _is_unique(sides: Sequence[Sequence[Any]], key: str, place: _Position) -> bo
 def _name(entry: Any, key: str) -> Any:
     if not key or not isinstance(entry, Mapping):
         return entry
-    by_fold = {str(name).casefold(): value for name, value in entry.items()}
-    for name in key.split("|"):
-        value = by_fold.get(name.casefold())
-        if not is_empty(value):
-            return name if value is True else value
+    first, *others = key.split("|")
+    if not is_empty(named := field_of(entry, first)):
+        return named
+    # The others say what an entry is without a name: `latestRevision: true`, which may be a text.
+    for name in others:
+        if not is_empty(value := field_of(entry, name)):
+            return name if is_same(value, True) else value
     return None
 
 

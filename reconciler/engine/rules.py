@@ -41,9 +41,11 @@ class Rules:
     moot: path -> (the whole body that is asked) -> whether another field of it leaves this one to
         the service, whatever is sent.
     effects: path -> what a change there does, for example `new revision` or `replace`.
-    absent_is_false: the service leaves out a boolean that is false.
+    absent_is_false: the service leaves out a boolean that is false and has no default.
     null_asks_nothing: a null value leaves the choice to the service. A default, where one is named,
         is then the only choice that it may have made.
+    varying: fields whose default depends on the API version or on another resource, so that for
+        a null any value may be the default.
     """
 
     lists: Mapping[str, str] = field(default_factory=dict)
@@ -61,9 +63,12 @@ class Rules:
     effects: Mapping[str, str] = field(default_factory=dict)
     absent_is_false: bool = False
     null_asks_nothing: bool = False
+    varying: Sequence[str] = ()
 
     def traits(self, path: Path) -> Traits:
-        """What the rules say of one path; remembered, because every look asks again."""
+        """What the rules say of one path, its names in any letters; remembered, because every look
+        asks again.
+        """
         known = self._known.get(path)
         if known is None:
             if len(self._known) >= _KEPT:
@@ -74,7 +79,8 @@ class Rules:
     def knows(self, path: Path) -> bool:
         """Whether a rule speaks of that path or of one below it."""
         said = (*self.lists, *self.whole, *self.ignore_case, *self.read_only, *self.defaults)
-        return any(_parts(pattern)[: len(path)] == path for pattern in said)
+        folded = tuple(name.casefold() for name in path)
+        return any(_parts(pattern)[: len(path)] == folded for pattern in said)
 
     @cached_property
     def _known(self) -> dict[Path, Traits]:
@@ -103,6 +109,7 @@ class Rules:
             rewrite=_first(self.rewrites, path, None),
             moot=_first(self.moot, path, None),
             effect=_first(self.effects, path, above.effect),
+            varying=_any(self.varying, path),
         )
 
 
@@ -126,6 +133,7 @@ class Traits:
     rewrite: Rewrite | None = None
     moot: Moot | None = None
     effect: str = IN_PLACE
+    varying: bool = False
 
 
 def _any(patterns: Iterable[str], path: Path) -> bool:
@@ -142,10 +150,10 @@ def _matches(pattern: str, path: Path) -> bool:
     parts = _parts(pattern.removeprefix("…").removeprefix("."))
     end = path[-len(parts) :] if pattern.startswith("…") else path
     return len(parts) == len(end) and all(
-        part in ("*", name) for part, name in zip(parts, end, strict=True)
+        part in ("*", name.casefold()) for part, name in zip(parts, end, strict=True)
     )
 
 
 @lru_cache(maxsize=4096)
 def _parts(pattern: str) -> Path:
-    return tuple(pattern.split("."))
+    return tuple(pattern.casefold().split("."))

@@ -19,6 +19,19 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str | Mapping | list | tuple) and not value)
 
 
+def field_of(body: Any, *names: str) -> Any:
+    """What stands below these names, each in any letters, as ARM reads them; None without it."""
+    for name in names:
+        if not isinstance(body, Mapping):
+            return None
+        if name in body:
+            body = body[name]
+            continue
+        folded_name = name.casefold()
+        body = next((v for n, v in body.items() if str(n).casefold() == folded_name), None)
+    return body
+
+
 def is_identical(left: Any, right: Any) -> bool:
     """Equal, and neither is a boolean where the other is a number."""
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)

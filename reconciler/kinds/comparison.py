@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.engine.rules import Rules
+from reconciler.engine.sameness import field_of
 
 COMPUTED = (
     "id",
@@ -27,8 +28,7 @@ SPELLED = ("location", "kind", "managedBy", "identity.type", "identity.userAssig
 
 def _without_users(body: Any) -> bool:
     """Whether the identity that is asked for is of a type that has no user-assigned ones."""
-    identity = body.get("identity") if isinstance(body, Mapping) else None
-    kind = identity.get("type") if isinstance(identity, Mapping) else None
+    kind = field_of(body, "identity", "type")
     return bool(kind) and "userassigned" not in str(kind).casefold()
 
 
@@ -44,7 +44,7 @@ def with_common(
     rewrites: Mapping[str, Any] | None = None,
     moot: Mapping[str, Any] | None = None,
     effects: Mapping[str, str] | None = None,
-    absent_is_false: bool = False,
+    varying: Sequence[str] = (),
 ) -> Rules:
     """The rules of a kind, and those of all resources."""
     return Rules(
@@ -59,7 +59,8 @@ def with_common(
         rewrites=rewrites or {},
         moot={"identity.userAssignedIdentities": _without_users, **(moot or {})},
         effects=effects or {},
-        absent_is_false=absent_is_false,
+        varying=varying,
+        absent_is_false=True,
         # A null in a body of ours comes from a field that the document leaves out.
         null_asks_nothing=True,
     )

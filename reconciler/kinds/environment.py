@@ -84,8 +84,10 @@ RULES = with_common(
         "properties.workloadProfiles.minimumCount": 0,
         "properties.appLogsConfiguration.destination": "none",
         "properties.publicNetworkAccess": "Enabled",
+        f"{_TELEMETRY}.*.includeDapr": False,
+        f"{_TELEMETRY}.*.includeKeda": False,
     },
-    absent_is_false=True,
+    varying=("properties.publicNetworkAccess",),  # by the network
 )
 
 

@@ -53,6 +53,7 @@ RULES = with_common(
         "properties.enabledProtocols": "SMB",
         "properties.rootSquash": "NoRootSquash",
     },
+    varying=("properties.accessTier",),  # by the account's SKU
 )
 
 

@@ -55,7 +55,7 @@ RULES = with_common(
         "properties.publicNetworkAccessForQuery": "Enabled",
     },
     rewrites={"properties.sku.name": _sku},
-    absent_is_false=True,
+    varying=("properties.retentionInDays",),  # by the SKU
 )
 
 

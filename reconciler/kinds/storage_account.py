@@ -118,8 +118,17 @@ RULES = with_common(
         "properties.networkAcls.virtualNetworkRules.action": "Allow",
         "properties.routingPreference.routingChoice": "MicrosoftRouting",
         "….directoryServiceOptions": "None",
+        "properties.allowBlobPublicAccess": True,
+        "properties.allowCrossTenantReplication": True,
         **{f"properties.{name}": False for name in _OFF},
     },
+    # By the API version and the SKU.
+    varying=(
+        "properties.accessTier",
+        "properties.allowBlobPublicAccess",
+        "properties.allowCrossTenantReplication",
+        "properties.supportsHttpsTrafficOnly",
+    ),
     effects={"sku.name": "replace"},
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.engine.rules import Rules
-from reconciler.engine.sameness import is_same
+from reconciler.engine.sameness import field_of, is_same
 from reconciler.kinds.comparison import with_common
 
 TEMPLATE = "properties.template"
@@ -21,30 +21,23 @@ def _queue(asked: Any, found: Any) -> Any:
     """Azure stores a custom rule of type `azure-queue` as its own kind of rule, with numbers for
     texts. A rule that has both, on one side, was not stored so.
     """
-    custom = asked.get("custom") if isinstance(asked, Mapping) else None
-    typed = found.get("azureQueue") if isinstance(found, Mapping) else None
-    if not isinstance(custom, Mapping) or not isinstance(typed, Mapping) or not custom:
+    typed = field_of(found, "azureQueue")
+    if not isinstance(typed, Mapping) or not field_of(asked, "custom") or field_of(found, "custom"):
         return found
-    if "azureQueue" in asked or found.get("custom"):
+    if field_of(asked, "azureQueue"):
         return found
-    apart = ("auth", "identity")
-    metadata = {name: value for name, value in typed.items() if name not in apart}
-    rest = {name: value for name, value in found.items() if name != "azureQueue"}
-    given = {name: typed[name] for name in apart if name in typed}
+    given = {name: typed[name] for name in typed if name.casefold() in ("auth", "identity")}
+    metadata = {name: value for name, value in typed.items() if name not in given}
+    rest = {name: found[name] for name in found if name.casefold() not in ("azurequeue", "custom")}
     return {**rest, "custom": {"type": "azure-queue", "metadata": metadata, **given}}
 
 
 def _by_labels(body: Any) -> bool:
     """Whether no traffic is asked for and the mode is one where Azure writes it, by labels."""
-    configuration = _inner(_inner(body, "properties"), "configuration")
-    mode = configuration.get("activeRevisionsMode") or "Single"
+    configuration = field_of(body, "properties", "configuration")
+    mode = field_of(configuration, "activeRevisionsMode") or "Single"
     plain = any(is_same(mode, each, ignore_case=True) for each in ("Single", "Multiple"))
-    return not plain and not _inner(configuration, "ingress").get("traffic")
-
-
-def _inner(body: Any, name: str) -> Mapping[str, Any]:
-    inner = body.get(name) if isinstance(body, Mapping) else None
-    return inner if isinstance(inner, Mapping) else {}
+    return not plain and not field_of(configuration, "ingress", "traffic")
 
 
 def _of_containers(name: str) -> dict[str, str]:
@@ -81,9 +74,15 @@ _LISTS = {
         for name in ("allowedOrigins", "allowedMethods", "allowedHeaders", "exposeHeaders")
     },
 }
+# Lists without names, whose order means something.
+_ORDERED = tuple(
+    f"{TEMPLATE}.{containers}.{name}"
+    for containers in ("containers", "initContainers")
+    for name in ("command", "args")
+)
 RULES: Rules = with_common(
     lists=_LISTS,
-    whole=tuple(_LISTS),
+    whole=(*_LISTS, *_ORDERED),
     ignore_case=(
         "properties.workloadProfileName",
         "extendedLocation",
@@ -148,6 +147,7 @@ RULES: Rules = with_common(
         f"{_INGRESS}.transport": "Auto",
         f"{_INGRESS}.traffic": [{"weight": 100, "latestRevision": True}],
         f"{_INGRESS}.traffic.weight": 0,
+        f"{_INGRESS}.traffic.latestRevision": False,
         f"{_INGRESS}.clientCertificateMode": "Ignore",
         f"{_INGRESS}.stickySessions.affinity": "none",
         f"{_INGRESS}.customDomains.bindingType": "Disabled",
@@ -183,5 +183,4 @@ RULES: Rules = with_common(
     },
     rewrites={f"{_SCALE}.rules": _queue},
     moot={f"{_INGRESS}.traffic": _by_labels},
-    absent_is_false=True,
 )

@@ -47,6 +47,8 @@ def typed(length: Any) -> dict[str, Any]:
 
 LATEST = {"latestRevision": True, "weight": 100}
 PINNED = {"revisionName": "a--1", "weight": 100}
+OLD = {"latestRevision": "false"}
+OTHERS = {"azureQueue": None, "http": None, "tcp": None}
 DEDICATED, FREE = (
     {"name": "d", "workloadProfileType": "D4", "maximumCount": "2"},
     {"name": "Consumption", "workloadProfileType": "Consumption"},
@@ -221,6 +223,20 @@ RULES: list[tuple[str, Kind, Any, Any, Any]] = [
         queue("1"),
         typed(1),
         typed(2),
+    ),
+    (
+        "a tool names the other kinds of rule as null",
+        Kind.APP,
+        scaled(rules=[{**queue("1")["properties"]["template"]["scale"]["rules"][0], **OTHERS}]),
+        typed(1),
+        typed(2),
+    ),
+    (
+        "a revision may have the traffic of two labels, in any order",
+        Kind.APP,
+        ingress(traffic=[{**PINNED, "label": "a"} | OLD, {**PINNED, "label": "b", "weight": 0}]),
+        ingress(traffic=[{**PINNED, "label": "b"} | {"weight": 0}, {**PINNED, "label": "a"}]),
+        ingress(traffic=[{**PINNED, "label": "b"} | {"weight": 0}, {**PINNED, "label": "c"}]),
     ),
     (
         "what the service computes may be sent back",
