@@ -30,7 +30,7 @@ class Reporter:
         self._report: ReplicaReport | None = None
         self._news, self._written, self._stopped = threading.Event(), threading.Event(), False
         self._trouble = ""
-        # A daemon thread: a process that must end does not wait for a share.
+        # A daemon thread, so that the process can end while a share hangs.
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
         if folder is not None:
             self._thread.start()

@@ -38,7 +38,8 @@ class CatalogueWatch:
             return self.current
         self.problem = "" if names or self.current else "there is no catalogue yet"
         for name in names:
-            # Never back: a share's stale listing shows older ones again.
+            # Never return to an older catalogue, because a stale listing of the share may show only
+            # older ones.
             if name <= current:
                 break
             catalogue = self._valid(name)

@@ -118,7 +118,7 @@ class Server:
         if self.parts.faults:
             event = events.of_request(plane, request.method, path, query, agent)
         if event is not None and plane == "arm":
-            # What this request starts must find the script in force.
+            # Whatever this request starts must see the faults that are in force.
             self.parts.standing_faults.look()
         events.CURRENT.set(event)
         status = -1
@@ -326,8 +326,8 @@ async def run(options: Options, ready: Callable[[], None]) -> None:
 
 
 async def _watch(folder: Path, moved: asyncio.Event, stopping: asyncio.Event) -> None:
-    """End when the folder is no longer at its place: what is written there would be lost to
-    whoever looks at the new one, and clients would be told of files that are not there.
+    """End when the folder was moved or removed. Otherwise this server would write to a folder that
+    nobody looks at, and name files to clients that do not exist.
     """
     begun = folder.stat()
     while True:

@@ -1,5 +1,5 @@
-"""The options of `start` and `serve`: declared, given on to the detached server, and kept in the
-store, so that a restart by somebody who does not know them changes nothing. Used by `__main__`.
+"""The options of `start` and `serve`: declared, passed to the detached server, and kept in the
+store, so that a later start without them changes nothing. Used by `__main__`.
 """
 
 import argparse
@@ -43,20 +43,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def declare(command: argparse.ArgumentParser) -> None:
-    """Add the options. What is not given is None, and then what was given last holds."""
+    """Add the options. An option that is not given is None, and its last value stays in force."""
     for group in (_ground, _timing, _limits):
         group(command)
 
 
 def given(arguments: argparse.Namespace) -> list[str]:
-    """The options that stand on this command line, as words of another one."""
+    """The options of this command line, as words of the server's command line."""
     return _words(_texts(arguments)) + [
         word for name, limit in arguments.quota for word in ("--quota", f"{name}={limit}")
     ]
 
 
 def kept(options: Options, arguments: argparse.Namespace) -> Options:
-    """The options that hold: those of this command line, else those given last. Keeps them."""
+    """The options in force: those of this command line, else those given last. They are kept in the
+    store.
+    """
     store = Store(options.database)
     try:
         texts = _merged(store, arguments)
@@ -73,7 +75,7 @@ def kept(options: Options, arguments: argparse.Namespace) -> Options:
 
 
 def others(options: Options, arguments: argparse.Namespace) -> list[str]:
-    """The options of this command line that the server, which runs, was not started with."""
+    """The options of this command line with which the running server was not started."""
     store = Store(options.database)
     try:
         now, wanted = _kept_texts(store), _merged(store, arguments)
@@ -93,7 +95,7 @@ def others(options: Options, arguments: argparse.Namespace) -> list[str]:
 
 
 def _field(parsed: argparse.Namespace, name: str) -> Any:
-    """What an option comes to, its default included."""
+    """The value of an option for its field of Options, its default included."""
     field, convert = _FIELDS[name]
     value = getattr(parsed, name)
     return getattr(Options, field) if value is None else convert(value)

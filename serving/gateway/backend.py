@@ -64,7 +64,8 @@ class Backend:
         self.asked_at = float("-inf")
         self._senses, self._starts = senses, starts
         self._seen_up = self._answered_at = float("-inf")
-        self._doubt = False  # a request failed: a report alone proves nothing until an answer does
+        # After a failed request, reports do not count until the service has answered again.
+        self._doubt = False
         self._report: ReplicaReport | None = None
         self._wake: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -166,7 +167,7 @@ class Backend:
         self._seen_up, self._doubt = float("-inf"), True
         if self.line.moving:
             self.line.close()
-            if len(self.line):  # they need a wake, and perhaps no later request comes to start it
+            if len(self.line):  # they need a wake, and there may be no later request to start it
                 self.wake(lambda: None)
 
     async def look(self) -> None:
@@ -241,7 +242,7 @@ class Backend:
         try:
             while _now() - self._began < max(LONGEST, 3 * self._told.seconds) and not self.fault:
                 asked = asked or asyncio.create_task(self._asked())
-                # Beside, because a share that hangs must not keep an answer waiting.
+                # In a task of its own, because a share that hangs must not delay an answer.
                 looked = looked or asyncio.create_task(self.look())
                 done, _ = await asyncio.wait({asked}, timeout=LOOK)
                 if done and asked.result():

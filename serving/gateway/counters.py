@@ -1,4 +1,4 @@
-"""The gateway's metrics for Prometheus, made of its usage and state at each scrape. Pure."""
+"""The gateway's metrics for Prometheus, computed from its usage and state at each scrape. Pure."""
 
 from __future__ import annotations
 

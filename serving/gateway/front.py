@@ -207,7 +207,9 @@ class Front:
         return Answer(200 if good else 503, json.dumps({"ok": good, "reason": reason}).encode())
 
     def _admin(self, asked: Asked, caller: Caller | None) -> web.Response:
-        """For an admin key of the Environment; to all others these routes do not exist."""
+        """Metrics and state, for an admin key of the Environment. For every other key these routes
+        do not exist.
+        """
         if caller is None or not caller.key.admin or caller.service is not None:
             raise RefusedError(unknown(asked.scope))
         if asked.path == STATE:
@@ -296,7 +298,8 @@ class Front:
         if length is not None and length > most:
             raise RefusedError(too_large(most))
         receive = _receiver(asked.request)
-        # One more request is the least that it orders. Large bodies take time to come.
+        # Charge one request now, the least that any body can order, because large bodies take time
+        # to arrive.
         if refusal := self._world.callers.refusal(caller, caller.service or "", Demand()):
             used_up = RefusedError(refusal.answer)
             raise await refuse_by_size(used_up, receive, asked.headers, most)
@@ -318,7 +321,7 @@ class Front:
                 await asked.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 asked.request.writer.output_size = 0
             body = await read(receive, asked.headers, most)
-        # Held until the answer, because a hundred requests may wait for a service.
+        # The room is held until the answer, because a hundred requests may wait for a service.
         kept.enter_context(self._lane.room(len(body), caller.name))
         return body
 

@@ -1,6 +1,4 @@
-"""The line of requests that wait for one service: bounded, and sent to the service in the order of
-their arrival.
-"""
+"""A bounded FIFO queue of the requests that wait for one service."""
 
 from __future__ import annotations
 
@@ -18,7 +16,9 @@ class LineFullError(Exception):
 
 
 class Turn:
-    """A request that was let on: it connects at once, and is written when it is the first."""
+    """A request that has left the queue: it connects at once, and is written when those before it
+    have been written.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -41,9 +41,9 @@ class Turn:
 
 
 class Line:
-    """A ticket is a request's place. A request that must wait again after a failed try keeps its
-    place before all that arrived later. Requests that join an open line before its last one was
-    sent go behind it.
+    """A ticket is a request's place in the queue. A request that must wait again after a failed try
+    keeps its place before all that arrived later. Requests that join while the queue is being
+    emptied go behind its last one.
     """
 
     def __init__(self, most: int) -> None:
@@ -71,7 +71,7 @@ class Line:
             place.result().sent()
 
     def open(self) -> None:
-        """Let all requests on, in their order."""
+        """Release all requests, in their order."""
         self.moving = True
         self._let_on()
 
@@ -84,7 +84,7 @@ class Line:
                 place.set_exception(error)
 
     def close(self) -> None:
-        """Let no more requests on; those that were let on go on."""
+        """Release no more requests. Those that were released before go on."""
         self.moving = False
 
     def sent(self, turn: Turn) -> None:

@@ -133,8 +133,8 @@ class Passage:
                     backend.answered()
                     return opened
             except NotReachedError as error:
-                # Only tries that may have reached the service count: a request that kills every
-                # replica must end.
+                # Only tries that may have reached the service count, because a request that kills
+                # every replica must not be tried for ever.
                 deaths += error.sent
             finally:
                 if turn is not None:
@@ -189,7 +189,7 @@ class Passage:
             and not primary.up
             and (fallback.up or primary.fault)
         ):
-            # Woken all the same, so that later requests need no fallback.
+            # Woken nevertheless, so that later requests need no fallback.
             if not primary.fault:
                 primary.wake(self._woke)
             turn = await fallback.admitted(self._ticket, left, self._woke)
@@ -277,8 +277,9 @@ class Passage:
     def _news(self) -> str:
         primary = self._primary
         if primary.up:
-            # A replica that died without a word looks awake until its last report is old. Then
-            # the ingress holds the request, so nothing is said of work.
+            # A replica that died without a final report looks awake until its last report is old.
+            # The ingress holds the request meanwhile, so the comment must not say that the service
+            # works on it.
             return f"the request was sent to {primary.route.name}, which has not answered yet"
         return primary.progress().text(primary.route.name)
 

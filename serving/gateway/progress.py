@@ -10,8 +10,8 @@ from serving.catalogue import STAGE_WORDS, STAGES, ReplicaReport, Stage
 from serving.gateway.routes import StartPrediction
 
 # What a stage is still said to take when it takes longer than predicted: at least this part of its
-# length, else this part of the time that it is late, at most its length. A number that stands still
-# is no news.
+# length, else this part of the time that it is late, at most its length. A number that does not
+# change would tell the caller nothing.
 _OVERTIME, _LATE = 0.1, 0.5
 
 
@@ -46,7 +46,7 @@ def progress(
     stages = [(stage, prediction.stages[stage]) for stage in STAGES if prediction.stages.get(stage)]
     if not stages:
         return StartProgress(None, 1, 1, max(1.0, _rest(prediction.seconds, elapsed)))
-    # Of a total that is more than its stages, and of one that is less, each stage has its part.
+    # The stages are scaled so that their sum is the predicted total.
     scale = prediction.seconds / sum(seconds for _, seconds in stages)
     ends, total = [], 0.0
     for _, seconds in stages:

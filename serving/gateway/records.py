@@ -60,7 +60,7 @@ class Records:
                     file.seek(end - 1)
                     cut = file.read(1) != b"\n"
                 file.write(b"\n" * cut + b"".join(texts))
-                # On the disk before it returns, because the caller then forgets these lines.
+                # Written to disk before it returns, because the caller then drops these lines.
                 file.flush()
                 os.fsync(file.fileno())
 

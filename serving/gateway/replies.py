@@ -17,7 +17,9 @@ RESPONSES = "/v1/responses"
 
 
 def unavailable(error: UnavailableError) -> Answer:
-    """Of a service that is stopped no client has to ask again, of one that starts it has."""
+    """503, with the headers that tell a client to retry if the service starts, and not to retry if
+    it is stopped.
+    """
     code = _CODES[error.kind]
     if error.kind == "stopped":
         return refuse(503, f"{error}.", code, (b"x-should-retry", b"false"))

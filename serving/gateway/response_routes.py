@@ -1,6 +1,4 @@
-"""OpenAI's routes for responses in the background: take one, show it, follow it, cancel it, delete
-it.
-"""
+"""OpenAI's routes for responses in the background: create, retrieve, stream, cancel and delete."""
 
 from __future__ import annotations
 

@@ -126,13 +126,13 @@ class ResponseFiles:
             number = int(json.loads(lines[-1])["sequence_number"]) + 1
 
     def claim(self, name: str) -> None:
-        """Say that this replica works on it. Raises OSError."""
+        """Claim the response for this replica. Raises OSError."""
         # The time is for gateways of an earlier release, which know no other.
         owner = {"replica": self._replica, "heartbeat": time.time()}
         _write(self._folder / name / _OWNER, json.dumps(owner).encode())
 
     def release(self, name: str) -> None:
-        """Let another gateway go on with it at once."""
+        """Release the claim, so that another gateway can continue at once."""
         with suppress(OSError):
             (self._folder / name / _OWNER).unlink()
 

@@ -149,7 +149,7 @@ def _url(endpoint: str, path: str) -> URL:
 
 
 async def is_absent(answer: aiohttp.ClientResponse) -> bool:
-    """Whether the ingress answered because no replica exists. The body is read then."""
+    """Whether the ingress answered because no replica exists. If so, the body has been read."""
     if answer.status in {502, 503, 504}:
         return True
     if answer.status not in {404, 500}:

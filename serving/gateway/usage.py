@@ -28,7 +28,7 @@ class Used:
     wakeups: int = 0
     held_seconds: float = 0.0
 
-    # Spelled out: these run for every request.
+    # Written without a loop, because this runs for every request.
     def __bool__(self) -> bool:
         counted = self.requests or self.input_tokens or self.output_tokens or self.errors
         return bool(counted or self.wakeups or self.held_seconds)
@@ -122,7 +122,7 @@ class Usage:
         return [_line(*whose, used) for whose, used in untold.items()]
 
     def untell(self, lines: list[UsageLine]) -> None:
-        """The lines could not be written: their sums go into the next ones."""
+        """Take back lines that could not be written: their sums go into the next ones."""
         for line in lines:
             used = Used(**line.model_dump(exclude={"day", "key", "model"}))
             self._untold.setdefault((line.day, line.key, line.model), Used()).add(used)

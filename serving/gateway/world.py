@@ -82,7 +82,8 @@ class GatewayWorld:
         self.upstreams = Upstreams(self.spot.key)
         self.starts.load(await self._in("records", self._records.learned))
         await self._once(self._follow)
-        await self._once(self._record)  # so that the others know of it, and it of them
+        # Now, so that the other replicas of the gateway count this one.
+        await self._once(self._record)
         for work, pause in ((self._follow, POLL), (self._look, LOOK), (self._record, RECORD)):
             self._tasks.append(asyncio.create_task(self._again(work, pause)))
 

@@ -104,7 +104,9 @@ def _trace_protocol(environment: Mapping[str, str]) -> str:
 
 
 def _trace_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What vLLM does not read itself, and who sends the traces unless the document says so."""
+    """The tracing variables that vLLM does not read itself, and the service name if the document
+    gives none.
+    """
     if not any(given.get(name) for name in tracing.ENDPOINTS):
         return {}
     replica = given.get("CONTAINER_APP_REPLICA_NAME", "")

@@ -70,13 +70,13 @@ class CompileCache:
             log.warning("the compile cache cannot be read: %s", error)
 
     def give_up(self) -> None:
-        """The start goes on without waiting for `restore`, which must not put anything in place
-        any more.
+        """Called when the start no longer waits for `restore`, which must then not put anything in
+        place.
         """
         self._given_up = True
 
     def keep(self) -> None:
-        """The start is over and went well: write the archive unless there is one. Raises
+        """Called after a successful start: write the archive unless there is one. Raises
         nothing.
         """
         try:
@@ -109,7 +109,7 @@ class CompileCache:
         self._trial.unlink(missing_ok=True)
 
     def _archives(self) -> Iterator[Path]:
-        """Those of this engine's key; there are several after two first starts at once."""
+        """The archives of this engine's key. There are several if two first starts ran at once."""
         if not self._shared.is_dir():
             return
         for path in sorted(self._shared.iterdir()):
@@ -165,7 +165,7 @@ class CompileCache:
         )
 
     def _tidy(self) -> None:
-        """Remove what dead replicas left, and the oldest archives beyond what all may take."""
+        """Remove files that dead replicas left, and the oldest archives beyond the size limit."""
         if not self._shared.is_dir():
             return
         archives = []

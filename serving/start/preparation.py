@@ -67,7 +67,7 @@ class Preparation:
 
 
 def _beside(work: Callable[[], None], niceness: int = 0) -> asyncio.Future[None]:
-    """Run it in a daemon thread: a process that must end does not wait for a share."""
+    """Run it in a daemon thread, so that the process can end while a share hangs."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 

@@ -42,7 +42,7 @@ class ReadAhead:
 
     def start(self) -> None:
         """Begin to read; returns at once."""
-        # A daemon thread: a process that must end does not wait for a share.
+        # A daemon thread, so that the process can end while a share hangs.
         self._threads = [threading.Thread(target=self._run, name="read ahead", daemon=True)]
         self._threads[0].start()
 
@@ -51,7 +51,7 @@ class ReadAhead:
             thread.join(seconds)
 
     def close(self) -> None:
-        """Stop reading and let go of the files."""
+        """Stop reading and close the files."""
         self._stopped = True
         self._left.clear()
         with self._lock:
@@ -68,7 +68,8 @@ class ReadAhead:
             log.warning("the weights are not read ahead: %s", error)
             return
         free = free_memory()
-        # With more, the cache drops the first bytes before vLLM reads them: all is read twice.
+        # If the files are larger, the cache drops the first bytes before vLLM reads them, and
+        # everything is read twice.
         if total > _ROOM * free:
             log.info(
                 "the weights are not read ahead: %d MiB, and %d MiB are free",

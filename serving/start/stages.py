@@ -1,5 +1,6 @@
-"""Where a replica's start is. launch.py follows it; vLLM's workers, which have no line to launch,
-mark in a file when they read weights and when they compile. The replica itself tells the rest.
+"""The stage of a replica's start, which launch.py follows. vLLM's workers cannot reach launch, so
+they mark in a file when they read weights and when they compile. The replica itself reports the
+other stages.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class StartStages:
 
     @property
     def seconds(self) -> dict[Stage, float]:
-        """What the stages took that are over."""
+        """The seconds that each finished stage took."""
         order = sorted(self._began, key=STAGES.index)
         times = [self._began[stage] for stage in order]
         if self._ended is not None:
@@ -62,7 +63,7 @@ class StartStages:
                 self._reach(name, float(at))
 
     def reach(self, stage: str | None) -> None:
-        """The replica itself tells its stage; None when it is ready."""
+        """Take over the stage that the replica itself reports; None when it is ready."""
         self.look()  # what the workers marked was before
         if stage is not None:
             self._reach(stage, self._clock())
@@ -90,8 +91,8 @@ def mark(stage: Stage) -> None:
 
 
 def follow_worker() -> None:
-    """Have the worker of this process, if it gets one, mark its stages. The worker's class depends
-    on the platform, so the object is followed, once it has its device.
+    """Make the worker of this process, if it gets one, mark its stages. The class of the worker
+    depends on the platform, so its methods are wrapped on the object, once it has its device.
     """
     wrapper: Any = getattr(sys.modules.get(_WORKERS), "WorkerWrapperBase", None)
     prepare = getattr(wrapper, "init_device", None)

@@ -1,1 +1,1 @@
-"""What a replica tells monitoring: Prometheus metrics and OpenTelemetry spans."""
+"""The telemetry of a replica: Prometheus metrics and OpenTelemetry spans."""

@@ -1,5 +1,5 @@
-"""A span of each request that a key may make, where OpenTelemetry's own variables name a collector.
-vLLM sets the official SDK up (arguments.py tells it to) and makes its own span below this one.
+"""A span for each request with a valid key, if OpenTelemetry's own variables name a collector. vLLM
+sets the official SDK up (arguments.py tells it to) and makes its own span below this one.
 
 exchange.py opens a span; opentelemetry, which vLLM's image ships, is imported only then.
 """
@@ -50,7 +50,9 @@ def span(scope: MutableMapping[str, Any], call: Call) -> Iterator[None]:
 
 
 def _attributes(call: Call) -> dict[str, str | int | float]:
-    """In the words of OpenTelemetry's conventions, and our own for what they lack."""
+    """The attributes by OpenTelemetry's semantic conventions, and our own where the conventions
+    have none.
+    """
     found: dict[str, str | int | float | None] = {
         "http.route": call.route,
         "http.response.status_code": call.status or None,

@@ -141,7 +141,9 @@ def _hf_name(name: str) -> str:
 def _rope_order(
     values: np.ndarray[Any, Any], name: str, config: dict[str, Any]
 ) -> np.ndarray[Any, Any]:
-    """llama.cpp interleaves the two halves of each rotary head; transformers keeps them apart."""
+    """Reorder rotary heads: llama.cpp interleaves the two halves of each head, and transformers
+    keeps them apart.
+    """
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(
         name.split(".")[-2]
     )

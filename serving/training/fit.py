@@ -1,7 +1,7 @@
-"""Training one LoRA adapter on a loaded base: float32 on a CPU, bfloat16 on a GPU, the same numbers
-for the same seed.
+"""Trains one LoRA adapter on a loaded base, in float32 on a CPU and bfloat16 on a GPU. The same
+seed gives the same numbers.
 
-`run` decides whether it is needed; `report` writes down what came out.
+`run` decides whether training is needed; `report` writes down the result.
 """
 
 from __future__ import annotations

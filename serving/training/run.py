@@ -87,7 +87,7 @@ def train(path: Path, *, force: bool = False) -> list[Path]:
 
 
 def beside(folder: Path) -> Path:
-    """Where everything about a made folder is kept that must not be served with it."""
+    """The folder for everything about a made folder that must not be served with it."""
     return folder.with_name(folder.name + ".training")
 
 
@@ -225,7 +225,7 @@ def _put_in_place(made: Path, folder: Path) -> None:
 
 @contextmanager
 def _alone(work: Path, progress: TrainingProgress) -> Iterator[None]:
-    """Two runs of one recipe wait for each other; the second then finds everything up to date."""
+    """A lock: of two runs of one recipe the second waits, and then finds everything up to date."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         said = False

@@ -1,3 +1,4 @@
-"""Who waits for whom: vLLM takes work first come, first served, so each key's large requests take
-turns before it, and a small one never waits for all of another key's.
+"""Fair queueing between keys. vLLM takes work first come, first served; so the large requests of
+each key wait for each other before vLLM, and a small request never waits for all requests of
+another key.
 """

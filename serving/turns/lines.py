@@ -1,5 +1,5 @@
-"""Lines of requests, one for each key: the first of a line is let through, and the next when it
-says so. compilations.py and preparations.py use them.
+"""Queues of requests, one for each key. The first request of a queue goes through; the next goes
+when the first releases it. compilations.py and preparations.py use them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Lines:
-    """Who is let through holds its key's line until it calls `release`."""
+    """A request that was let through holds the queue of its key until it calls `release`."""
 
     def __init__(self) -> None:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

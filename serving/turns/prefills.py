@@ -62,14 +62,14 @@ class Prefills:
         return admission
 
     def name(self, admission: Admission, request: str) -> None:
-        """The engine knows the prompt by this name."""
+        """Note the name by which the engine knows the prompt."""
         if not admission.ended:
             admission.request = request
             self._admitted[request] = admission
 
     def follow(self, processor: Any) -> None:
-        """Have vLLM's output processor end the admission of a request at its first output.
-        An answer that is not streamed shows itself only when it is whole.
+        """Make vLLM's output processor end the admission of a request at its first output. An
+        answer that is not streamed is seen outside only when it is complete.
         """
         process, states = processor.process_outputs, processor.request_states
 
@@ -103,7 +103,7 @@ class Prefills:
         return not reading or reading + tokens <= self._room
 
     def _move(self, whose: str) -> None:
-        """Let those through who are first in line and fit."""
+        """Admit the first prompts of each queue that fit."""
         line = self._lines[whose]
         while line:
             tokens, turn = line[0]

@@ -69,7 +69,7 @@ class ResourceGroups(Provider):
                 "The provided resource group name has these invalid characters or is too long.",
             )
         known = self.store.get(call.target.group_id)
-        # Refuses a group that is being deleted, which Azure does not write either (409).
+        # Refuses a group that is being deleted, as Azure does (409).
         if known is not None:
             self.records.group(call)
         try:
@@ -133,8 +133,8 @@ class ResourceGroups(Provider):
         self.changes.tell()
 
     def result(self, call: Call) -> Reply:
-        """Where a group's deletion is asked about: 202 until it is gone, then 200 with nothing;
-        what-if leaves its result there.
+        """The result of a deletion: 202 until the group is gone, then 200 without a body. The
+        result of a what-if is kept here too.
         """
         token = call.target.path.rsplit("/", 1)[-1]
         try:
@@ -172,7 +172,7 @@ class ResourceGroups(Provider):
 
 
 def accepted(polling: Polling, call: Call, running: Operation) -> Reply:
-    """202 and the place where the result will be."""
+    """202 with the address of the result."""
     token = base64.urlsafe_b64encode(running.id.encode()).decode().rstrip("=")
     subscription = f"{call.base}/subscriptions/{call.target.subscription}"
     where = f"{subscription}/operationresults/{token}?api-version={call.version}"

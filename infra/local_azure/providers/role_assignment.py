@@ -61,7 +61,7 @@ class RoleAssignments(Provider):
         }
 
     def put(self, call: Call) -> Reply:
-        """An assignment never changes; the same one again is no error."""
+        """An assignment never changes. The same one again is not an error."""
         scope, name = self._scope(call, KIND), call.target.name
         if not is_guid(name):
             text = (
@@ -103,7 +103,7 @@ class RoleAssignments(Provider):
         return Reply(200, _view(record))
 
     def delete(self, call: Call) -> Reply:
-        """Answers with what it was."""
+        """Answers with the deleted assignment."""
         record = self.store.get(call.target.key)
         if record is None:
             return Reply(204)
@@ -166,7 +166,8 @@ class RoleAssignments(Provider):
         if kind and kind not in _KINDS:
             text = f"The principal type '{kind}' is not valid: it is one of {', '.join(_KINDS)}."
             raise bad_request("InvalidPrincipalType", text)
-        # With the type given, Azure asks no directory: that of a new identity may not know it yet.
+        # If the type is given, Azure does not ask the directory, which may not know a new identity
+        # yet.
         if not kind and principal.lower() not in self._principals():
             text = (
                 f"Principal {principal.replace('-', '')} does not exist in the directory"

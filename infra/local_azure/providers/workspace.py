@@ -83,8 +83,8 @@ class Workspaces(Provider):
         return {"workspace.created": self.created, "workspace.deleted": deleted}
 
     def put(self, call: Call) -> Reply:
-        """A new one is `Creating` for a while and is asked about by its own address; a deleted one
-        comes back as it was.
+        """A new workspace is `Creating` for a while, and clients poll its own address. A deleted
+        one is restored with its settings.
         """
         body = call.document()
         self.records.group(call)
@@ -138,8 +138,8 @@ class Workspaces(Provider):
         return listed([_view(record) for record in self.store.each(KIND, self.records.scope(call))])
 
     def delete(self, call: Call) -> Reply:
-        """At once in older versions, an operation from 2025-07-01 on; without `force` the workspace
-        can be restored.
+        """Delete at once in older api-versions, an operation from 2025-07-01 on. Without
+        `force` the workspace can be restored.
         """
         self.records.group(call)
         record = self.store.get(call.target.key)
@@ -223,7 +223,7 @@ class Workspaces(Provider):
         return Reply(200, {"value": [{**analyzed, **limits, "quotaPeriod": "P1D"}]})
 
     def management_groups(self, call: Call) -> Reply:
-        """Operations Manager's, of which there is none."""
+        """The management groups of Operations Manager; there are none."""
         self.records.acted_on(call, TYPE)
         return Reply(200, {"value": []})
 
@@ -275,7 +275,7 @@ def _shape(body: Body, before: Body, place: str) -> Body:
     cap = (sent.get("workspaceCapping") or {}).get(
         "dailyQuotaGb", (old.get("workspaceCapping") or {}).get("dailyQuotaGb", -1.0)
     )
-    state = old.get("provisioningState")  # a write that is taken brings a Failed one back
+    state = old.get("provisioningState")  # an accepted write turns a Failed one into Succeeded
     properties: Body = {
         "customerId": old.get("customerId") or str(uuid.uuid4()),
         "provisioningState": state if state == "Creating" else "Succeeded",

@@ -17,7 +17,7 @@ def kill(pid: int | None) -> None:
 
 
 def freeze(label: str, *, frozen: bool) -> None:
-    """Stop every process of a replica, or let them go on: a replica that hangs."""
+    """Stop every process of a replica, so that it hangs, or let them continue."""
     for pid in processes.labelled(label):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)

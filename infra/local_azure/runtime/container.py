@@ -70,7 +70,7 @@ def start(command: Command) -> Started:
         for descriptor in (stdout, stderr, report):
             os.close(descriptor)
         os._exit(_child(command, alone, (stdout_end, stderr_end), report_end, views))
-    # Our copies would keep the pipes open, and the report would never end.
+    # Close our copies, which would keep the pipes open, so that the report would never end.
     for descriptor in (stdout_end, stderr_end, report_end, *views.values()):
         os.close(descriptor)
     with os.fdopen(report, "rb") as reader:
@@ -100,7 +100,9 @@ def _fork() -> tuple[int, bool]:
 
 
 def _give_up(message: str) -> None:
-    """Say once what the kernel refuses, and start this and all later containers without it."""
+    """Log once what the kernel refuses, and start this and all later containers without a PID
+    namespace.
+    """
     global _refused  # noqa: PLW0603 - the kernel of one machine gives one answer
     _refused = f"{message}; the replica's processes see those of this machine"
     print(_refused, file=sys.stderr, flush=True)

@@ -71,8 +71,8 @@ class Attempt(Replica):
         await self.wait_ended(None)
 
     def _has_run(self) -> bool:
-        # What crashes at once may end, with its shim, before the server has connected. To start it
-        # again would be another try, which only the job may ask for.
+        # A container that crashes at once may end, with its shim, before the server has connected.
+        # It must not be started again, because only the job decides about another try.
         return (self._directory / "ended.json").exists()
 
     def _prepare(self, images: Path, hidden: Path) -> None:
@@ -88,7 +88,9 @@ class Attempt(Replica):
         )
 
     def _lost(self) -> None:
-        """The shim has ended; killed together with its container it has left no verdict."""
+        """The shim has ended. If it was killed together with its container, it has left no
+        verdict.
+        """
         if self.ended:
             return
         self.ended, self.ready = True, False

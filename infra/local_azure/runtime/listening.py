@@ -9,7 +9,7 @@ _LISTEN = "0A"
 
 
 def ports(pid: int) -> set[int]:
-    """TCP ports of IPv4 and IPv6; none when the process has gone."""
+    """TCP ports of IPv4 and IPv6; none when the process has ended."""
     found = set()
     for name in ("tcp", "tcp6"):
         with suppress(OSError):

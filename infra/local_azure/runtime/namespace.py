@@ -33,8 +33,8 @@ class NamespaceError(OSError):
 def enter(hostname: str, *, network: bool = True) -> None:
     """Enters fresh namespaces, with loopback up. Call it in a process with one thread.
 
-    Without `network` the machine's own network stays: what listens on no port needs no ports of its
-    own, but a way out. Raises NamespaceError with a single line for a person.
+    Without `network` the machine's own network stays, for replicas that listen on no port but
+    connect to the outside. Raises NamespaceError with a single line for a person.
     """
     step = "user, network, UTS and IPC namespaces"
     flags = (

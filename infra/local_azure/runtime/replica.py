@@ -153,8 +153,8 @@ class Replica:
         return self.record.claims
 
     def follow(self, workload: Workload) -> None:
-        """Takes the workload as it is now: for a creation that is tried again, and for volumes that
-        came back.
+        """Takes over the present workload, for a creation that is retried and for volumes that were
+        made again.
         """
         self.workload = workload
         pid = self._state["pid"]
@@ -258,7 +258,9 @@ class Replica:
         return image
 
     async def _finish_creation(self) -> None:
-        """A shim that is just starting must be stopped, not forgotten."""
+        """Wait for the end of the creation, because a shim that is just starting must be stopped
+        too.
+        """
         self._told_to_stop.set()
         creation = self._tasks.take("create")
         if creation is not None:
@@ -310,7 +312,7 @@ class Replica:
         self._event("ContainerTerminated", message, warning=not self.terminating)
 
     def _lost(self) -> None:
-        """The shim has ended, told to or killed. Its container must not outlive it."""
+        """The shim has ended, on request or killed. Its container must not outlive it."""
         if self.ended:
             return
         self.ended = True

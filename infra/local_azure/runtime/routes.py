@@ -12,8 +12,8 @@ _LINGER_S = 60.0
 
 
 class Routes:
-    """Builds tables. An app that vanished keeps its port for a minute and answers 404 there
-    (between two revisions).
+    """Builds tables. An app without routes keeps its port for a minute and answers 404 there,
+    because it may be between two revisions.
     """
 
     def __init__(self, request_timeout_s: float) -> None:

@@ -222,7 +222,7 @@ class Scheduler:
                 revision=workload.revision,
             )
         current += [self._create(workload, epoch) for _ in range(len(current), wanted)]
-        # The ones that do not serve go first, then the oldest.
+        # Replicas that do not serve are stopped first, then the oldest.
         for replica in sorted(current, key=lambda replica: (replica.ready, replica.record.created))[
             : len(current) - wanted
         ]:
@@ -280,7 +280,7 @@ class Scheduler:
         task.add_done_callback(self._retiring.discard)
 
     async def _end(self, replica: Replica, *, served: bool) -> None:
-        """Out of the ingress first; then SIGTERM, grace, SIGKILL."""
+        """End a replica: out of the ingress first, then SIGTERM, the grace period, SIGKILL."""
         self._push()
         # Requests that were routed to it a moment ago must still arrive, as on Container Apps.
         if served:

@@ -175,7 +175,7 @@ class Shim:
         self._pid = None
         self._timers.pop("kill", None)
         kill_all(self._command.plan.label)
-        # What ran for a while and ends is no crash loop, so the next pause is short again.
+        # A container that ran for a while is not in a crash loop, so the next pause is short again.
         if time.monotonic() - self._started_at > _STABLE_S:
             self._crashes = 0
         # Init containers run one after the other, and the first failure repeats that one.
@@ -285,8 +285,8 @@ class Shim:
             sidecar.kill()
 
     def _remount(self, volumes: list[Volume]) -> str:
-        """Why it could not be done; empty when it was, or when nothing runs and the next start
-        mounts again.
+        """Why it failed; empty after success, and when no container runs, because the next start
+        mounts the volumes.
         """
         if self._pid is None:
             return ""
@@ -322,7 +322,7 @@ class Shim:
 
 
 def _write(name: str, content: dict[str, Any]) -> None:
-    """Whole or not at all, because a killed shim must not leave half an answer."""
+    """Write the file atomically, because a killed shim must not leave half an answer."""
     draft = Path(f"{name}.new")
     draft.write_text(json.dumps(content))
     draft.replace(name)

@@ -10,10 +10,10 @@ from .workload import Mount
 
 
 def stale(pid: int, mounts: Iterable[Mount]) -> list[Volume]:
-    """What the container of process `pid` still sees of directories that were removed and made
-    again.
+    """The volumes whose directories were removed and made again, so that the container of process
+    `pid` still sees the old ones.
 
-    EmptyDir volumes are nobody else's, and a share as SMB shows it follows the path by itself.
+    EmptyDir volumes belong to the replica alone, and a share as SMB shows it follows the path.
     """
     return [
         Volume(str(mount.source), mount.target, mount.read_only)

@@ -1,5 +1,5 @@
 """Holds the answers to reads back, so that each open file is read no faster than a stream of a
-share is. Used by `server`, which has one thread: whoever waits for one file must not delay another.
+share is. Used by `server`, which has one thread, so a wait for one file must not delay another.
 """
 
 import heapq

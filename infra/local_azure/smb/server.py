@@ -23,8 +23,8 @@ DEFAULT_ACTIMEO = 30.0  # what Azure's own driver mounts with
 
 
 class FuseServer:
-    """One thread: a request in, an answer out. What it does not know it says so (ENOSYS), and the
-    kernel asks no more.
+    """One thread that reads a request and answers it. A request that it does not know is answered
+    with ENOSYS, and the kernel does not send it again.
     """
 
     def __init__(self, descriptor: int, view: View, shown: Shown, stream_rate: float = 0) -> None:
@@ -129,7 +129,9 @@ class FuseServer:
         return wire.attribute_answer(self._view.actimeo, wire.attributes(state, self._shown))
 
     def _setattr(self, call: FuseRequest) -> bytes:
-        """Sizes and times; modes and owners are the mount's own, and setting them does nothing."""
+        """Set sizes and times. Modes and owners are those of the mount, and setting them does
+        nothing.
+        """
         valid, _, handle, size, _, accessed, modified, _, accessed_ns, modified_ns = (
             struct.unpack_from("<2I6Q2I", call.body)
         )

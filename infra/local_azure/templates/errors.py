@@ -29,8 +29,8 @@ class Lookup:
 
 
 class Needed(Exception):
-    """Raised by an evaluation that lacks the answer to `request`; ask, remember the answer,
-    evaluate again.
+    """Raised by an evaluation that needs the answer to `request`. The caller asks, keeps the answer
+    and evaluates again.
     """
 
     def __init__(self, request: Lookup) -> None:

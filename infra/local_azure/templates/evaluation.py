@@ -23,8 +23,8 @@ _WRONG = (
 
 
 class Names:
-    """Parameters or variables: each value is made when it is first asked for, from others if need
-    be.
+    """Parameters or variables: each value is computed when it is first used, from others if
+    needed.
     """
 
     def __init__(self, kind: str, make: Mapping[str, Callable[[], Any]]) -> None:

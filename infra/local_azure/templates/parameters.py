@@ -1,4 +1,4 @@
-"""A template's parameters: what was given held against what was declared."""
+"""A template's parameters: the given values, checked against the declarations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -59,7 +59,9 @@ class Parameters:
         return result
 
     def _followed(self, one: Any) -> Mapping[str, Any]:
-        """A declaration with its `$ref` followed; what stands beside the reference goes first."""
+        """A declaration with its `$ref` resolved. Fields beside the reference override those behind
+        it.
+        """
         for _ in range(8):
             if not isinstance(one, dict) or "$ref" not in one:
                 break

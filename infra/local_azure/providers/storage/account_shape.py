@@ -49,7 +49,7 @@ _WRITABLE = (
     "supportsHttpsTrafficOnly",
 )
 _FIXED = ("isHnsEnabled", "isNfsV3Enabled", "dnsEndpointType")
-# Words that a field may have; anything else is refused by the field's name.
+# The values that a field may have. The refusal of any other value names the field.
 _WORDS = {
     "accessTier": ("Hot", "Cool", "Cold", "Premium"),
     "minimumTlsVersion": ("TLS1_0", "TLS1_1", "TLS1_2", "TLS1_3"),

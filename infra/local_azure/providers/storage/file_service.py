@@ -91,7 +91,9 @@ class FileServices(Provider):
 
 
 def account(records: Records, call: Call, depth: int) -> Record:
-    """The account that this call's resource hangs on, ready and of a kind that has files."""
+    """The account of the resource that the call names. It must be ready and of a kind that has
+    files.
+    """
     record = records.parent(call, storage_account.KIND, depth)
     if record.body["properties"]["provisioningState"] != "Succeeded":
         text = (

@@ -120,7 +120,9 @@ class FileShares(Provider):
         return Reply(200, {**_named(record.id), "properties": sent}, {"ETag": record.body["etag"]})
 
     def delete(self, call: Call) -> Reply:
-        """One snapshot, or the share; snapshots keep it unless `$include` takes them along."""
+        """Delete one snapshot, or the share. A share with snapshots stays unless `$include` names
+        them too.
+        """
         owner = account(self.records, call, 2)
         record = self.store.get(call.target.key)
         if record is None:
