@@ -225,9 +225,9 @@ class Daemon:
         async with Supervisor(reports) as supervisor:
             for edge in edges_of(self, stop, supervisor):
                 supervisor.start(edge)
-            supervision.tell(supervision.READY)
+            supervision.notify(supervision.READY)
             await stop.wait()
-            supervision.tell(supervision.STOPPING)
+            supervision.notify(supervision.STOPPING)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.controller.stop(), DRAIN)
         if self.lock and self.lock.lost():

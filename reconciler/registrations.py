@@ -107,7 +107,7 @@ class Registrations:
         """
         for name, found in self.found.items():
             if name in names and found.new:
-                yield _told(names[name])
+                yield _registered_again(names[name])
 
     async def _look(self, names: Names, seen: Outputs) -> None:
         share, before = self.shares.open(share_of(names)), self.found.get(names.environment)
@@ -246,7 +246,7 @@ async def _noted(share: Share, names: Names) -> Mapping[str, str]:
         return {}
 
 
-def _told(names: Names) -> Event:
+def _registered_again(names: Names) -> Event:
     environment = DocumentRef("Environment", names.environment)
     message = (
         f"the key of storage account {names.account} was rotated: the share is registered again as"

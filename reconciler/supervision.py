@@ -18,7 +18,7 @@ STILL_STARTING = "EXTEND_TIMEOUT_USEC=90000000"
 LONGEST_SILENCE = 60.0  # seconds between two of these
 
 
-def tell(word: str) -> None:
+def notify(word: str) -> None:
     """Send one word. Nobody who cannot be told may keep the daemon from its work."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
@@ -39,7 +39,7 @@ async def beat() -> None:
     """
     period = _period()
     while period is not None:
-        tell(ALIVE)
+        notify(ALIVE)
         await asyncio.sleep(period / 3)
 
 

@@ -39,8 +39,8 @@ def heard(request, tmp_path, monkeypatch):
 
 def test_systemd_hears_each_word(heard):
     """One datagram per word."""
-    supervision.tell(supervision.READY)
-    supervision.tell(supervision.STOPPING)
+    supervision.notify(supervision.READY)
+    supervision.notify(supervision.STOPPING)
     assert heard() == ["READY=1", "STOPPING=1"]
 
 
@@ -70,9 +70,9 @@ async def test_only_a_watchdog_of_this_process_is_fed(heard, monkeypatch, proces
 def test_without_systemd_nothing_happens(monkeypatch, tmp_path):
     """No socket, or one that nobody reads any more."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    supervision.tell(supervision.READY)
+    supervision.notify(supervision.READY)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
-    supervision.tell(supervision.READY)
+    supervision.notify(supervision.READY)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")

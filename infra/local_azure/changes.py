@@ -14,6 +14,6 @@ class Changes:
     def subscribe(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         for listener in self._listeners:
             listener()

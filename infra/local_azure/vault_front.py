@@ -96,7 +96,7 @@ class VaultFront:
             return _refused(404, "SecretNotFound", text)
         if method == "DELETE":
             self._store.delete(secret.id)
-            self._changes.tell()
+            self._changes.notify()
         return Reply(200, _bundle(base, secret, found))
 
     def _set(self, base: str, vault: Record, name: str, body: bytes) -> Reply:
@@ -120,7 +120,7 @@ class VaultFront:
         }
         secret.private["versions"].append(made)
         self._store.put(secret)
-        self._changes.tell()
+        self._changes.notify()
         return Reply(200, _bundle(base, secret, made))
 
     def _principal(self, headers: Mapping[str, str]) -> str | None:

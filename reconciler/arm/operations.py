@@ -156,16 +156,16 @@ async def _asked(arm: Arm, token: str) -> tuple[Progress, dict[str, Any]]:
     try:
         await method.update_status()
     except (BadStatus, BadResponse, OperationFailed):
-        return await _told(arm, seen[-1], _unanswered(seen[-1].http_response)), {}
+        return await _explained(arm, seen[-1], _unanswered(seen[-1].http_response)), {}
     except Exception as error:
         raise translate(error) from error
     answer = seen[-1].http_response
     body = _body(answer.text())
     progress = _progress(str(poller.status()), body, _wait(seen[-1]))
-    return await _told(arm, seen[-1], progress), body
+    return await _explained(arm, seen[-1], progress), body
 
 
-async def _told(arm: Arm, asked: Answer, progress: Progress) -> Progress:
+async def _explained(arm: Arm, asked: Answer, progress: Progress) -> Progress:
     """A missing registration may also fail the operation instead of the request; the provider is
     registered then, too.
     """

@@ -26,7 +26,7 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
             rows = [
-                (spelling(each), told(each))
+                (spelling(each), describe(each))
                 for each in self.get_params(ctx)
                 if each.param_type_name == kind and not getattr(each, "hidden", False)
             ]
@@ -49,7 +49,7 @@ def spelling(parameter: Any) -> str:
     return ", ".join(sorted(parameter.opts, key=len)) + value
 
 
-def told(parameter: Any) -> str:
+def describe(parameter: Any) -> str:
     """The meaning, with what a person needs to know of the value."""
     meaning = str(parameter.help).removesuffix(".")
     notes = "; ".join(_notes(parameter, meaning))

@@ -57,7 +57,7 @@ async def first_look(
             log.warning("Azure cannot be read yet; tried again", why=text)
             say(text)
             said = text
-        supervision.tell(supervision.STILL_STARTING)
+        supervision.notify(supervision.STILL_STARTING)
         await asyncio.sleep(pause)
         unconnected += pause
 

@@ -109,7 +109,7 @@ def valid_commit(checkout: GitCheckout, *, once: bool, every: float = 0.0) -> No
             said = checkout.commit
             print(f"commit {said[:12]} is refused; the next one is waited for", file=sys.stderr)
             print(in_repository(str(located)), file=sys.stderr)
-        supervision.tell(supervision.STILL_STARTING)
+        supervision.notify(supervision.STILL_STARTING)
         time.sleep(min(every, supervision.LONGEST_SILENCE))
         with suppress(GitError):
             asyncio.run(checkout.refresh())

@@ -71,7 +71,7 @@ def compose(
         desired += Downloads(names[name], share, tags, generation, policy, world).expand(
             hub_models[name]
         )
-    desired = environments.told_once(desired)
+    desired = environments.unify_shared(desired)
     around = {name: _around(document, names[name]) for name, document in wanted.items()}
     for loaded, service in services:
         if service.spec.environment in wanted and _ref(service) not in refusals:

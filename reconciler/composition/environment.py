@@ -117,7 +117,7 @@ def expand(
     ]
 
 
-def told_once(desired: Sequence[Desired]) -> list[Desired]:
+def unify_shared(desired: Sequence[Desired]) -> list[Desired]:
     """A resource that several Environments of one owner name, such as their resource group, is
     asked for in the words of the first of them by name. Otherwise each would put its tags in place
     of the other's, for ever.

@@ -26,11 +26,11 @@ from reconciler.web.notices import (
     Occasion,
     card,
     cloud_event,
+    keep_sent,
     notices_of,
     plain,
-    remember_told,
+    sent_notices,
     sentence,
-    told,
 )
 from reconciler.web.signatures import ID, SIGNATURE, TIMESTAMP, MessageSignature
 
@@ -142,14 +142,14 @@ class Notices(Edge):
     async def act(self) -> None:
         if self._silent():  # since the last try, which failed
             return
-        before, now = told(self._store), self._now()
+        before, now = sent_notices(self._store), self._now()
         wanted = {
             place: notice
             for place, notice in notices_of(self._store, now).items()
             if notice.occasion in self._receiver.occasions
         }
         if self._returned(before, wanted):
-            remember_told(self._store, before)
+            keep_sent(self._store, before)
         await self._send(_due(before, wanted, self._settled(before, wanted)), before, now)
 
     async def _send(self, due: list[Notice], before: dict[str, Notice], now: datetime) -> None:
@@ -169,7 +169,7 @@ class Notices(Edge):
                 before.pop(notice.place)
             else:
                 before[notice.place] = notice
-            remember_told(self._store, before)
+            keep_sent(self._store, before)
         if refusals:
             raise refusals[0]
 

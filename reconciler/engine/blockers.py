@@ -14,7 +14,7 @@ from reconciler.engine.record import Phase
 
 def waiting_for(ledger: Ledger, unready: Iterable[ObjectKey]) -> str:
     """The message, with the reason of each root, so that nobody must follow the chain."""
-    return f"waits for {', '.join(_told(ledger, key) for key in _roots(ledger, unready))}"
+    return f"waits for {', '.join(_described(ledger, key) for key in _roots(ledger, unready))}"
 
 
 def _roots(ledger: Ledger, unready: Iterable[ObjectKey]) -> list[ObjectKey]:
@@ -34,7 +34,7 @@ def _roots(ledger: Ledger, unready: Iterable[ObjectKey]) -> list[ObjectKey]:
     return list(found)
 
 
-def _told(ledger: Ledger, key: ObjectKey) -> str:
+def _described(ledger: Ledger, key: ObjectKey) -> str:
     record = ledger.records.get(key)
     if key not in ledger.desired:
         return f"{key} (no document asks for it)"

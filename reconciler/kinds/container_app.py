@@ -115,7 +115,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         step = await self._step(spec, found, seen, differences, verdict, aim.hold)
         head = await self._head(aim.spec, found, origin, before)
         secrets = await self.secrets.changes(spec, found, before)
-        template = await live_template.told(self.arm, aim.spec, found, step)
+        template = await live_template.reported_changes(self.arm, aim.spec, found, step)
         write = app_write.decide(
             aim.spec, found, origin, seen, step, differences, head.api_keys, secrets, template
         )
@@ -254,7 +254,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         spec, write = desired.spec, observed.next or AppWrite()
         self.looks.turns.hurry(spec.service)
         group, name, step = spec.resource_group, spec.name, write.step
-        told = app_write.told(write, observed.origin)
+        told = app_write.describe(write, observed.origin)
         match step.action:
             case Action.HOLD | Action.RELEASE:
                 return await self._decide(spec, step, told)

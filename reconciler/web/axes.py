@@ -115,7 +115,7 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
     for condition in _unwell(conditions):
         reason = condition.reason
         message, lines = split_lines(condition.message)
-        why = told_by(reason, message)
+        why = explaining_reason(reason, message)
         remedy = remedy_of(why)
         if why != reason and remedy:  # what was rolled back is held until the document changes
             remedy = f"{remedy.removesuffix(AGAIN)}; then change the spec and save to try again"
@@ -162,7 +162,7 @@ def without_remedy(message: str, reason: Cause | str) -> str:
     return message.removesuffix(ending).rstrip()
 
 
-def told_by(reason: Cause | str, message: str) -> Cause | str:
+def explaining_reason(reason: Cause | str, message: str) -> Cause | str:
     """The reason that explains a condition: of what was rolled back, the one in its message."""
     if reason != Reason.ROLLED_BACK:
         return reason

@@ -65,7 +65,7 @@ class Notice:
 
 
 def notices_of(store: Store, now: datetime) -> dict[str, Notice]:
-    """What is to be told now, by its place."""
+    """The notices that are due now, by their place."""
     records = {record.key: record for record in store.objects()}
     found: list[Notice] = []
     for row in store.documents():
@@ -148,7 +148,7 @@ def as_markup(text: str) -> str:
     return _LINK.sub("] ", _MENTION.sub("@ ", escaped))
 
 
-def told(store: Store) -> dict[str, Notice]:
+def sent_notices(store: Store) -> dict[str, Notice]:
     """The notices that were sent and are not over, by their place."""
     try:
         values = json.loads(store.get("told") or "[]")
@@ -161,7 +161,7 @@ def told(store: Store) -> dict[str, Notice]:
     return {notice.place: notice for notice in known}
 
 
-def remember_told(store: Store, notices: Mapping[str, Notice]) -> None:
+def keep_sent(store: Store, notices: Mapping[str, Notice]) -> None:
     """Keep what was sent, so that a restart does not send it again."""
     rows = [[n.occasion, *n.document, n.message, n.since] for n in notices.values()]
     store.put("told", json.dumps(rows))

@@ -11,7 +11,15 @@ from typing import NamedTuple
 from reconciler.api.conditions import ConditionType
 from reconciler.api.outputs import AppOutputs, CatalogueOutputs
 from reconciler.api.reasons import Reason
-from reconciler.web.axes import Axis, Conditions, health_of, is_true, split_lines, sync_of, told_by
+from reconciler.web.axes import (
+    Axis,
+    Conditions,
+    explaining_reason,
+    health_of,
+    is_true,
+    split_lines,
+    sync_of,
+)
 from reconciler.web.azure_words import plain
 
 SHORT = 4  # hexadecimal digits of a digest in a sentence
@@ -138,7 +146,7 @@ def _beside(sync: Axis, health: Axis, *, why: bool) -> str:
 def _because(axis: Axis) -> str:
     message, _ = split_lines(axis.message)
     first = shorten_ids(message.split("; ")[0].split(". ")[0].rstrip("."))
-    told = told_by(axis.reason, message)
+    told = explaining_reason(axis.reason, message)
     # Azure's first sentence often says only that something failed; a reason of ours says what.
     if told in _TELLING or (not first and told in set(Reason)):
         place = _PLACE.match(message)

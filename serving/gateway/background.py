@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from serving.gateway.backend import UnavailableError
-from serving.gateway.callers import Caller, limits_of, told_of
+from serving.gateway.callers import Caller, caller_headers, limits_of
 from serving.gateway.passage import Errand, Opened, Passage
 from serving.gateway.replies import RESPONSES, refusal_of
 from serving.gateway.response_events import ENDED, OPENING, EventWriter, outline
@@ -288,7 +288,7 @@ class Background:
         asked = {**stored.body, "stream": True}
         asked.pop("background", None)
         headers = {"content-type": "application/json", "x-request-id": stored.id}
-        headers |= told_of(stored.caller, stored.limits, evaluation=stored.evaluation)
+        headers |= caller_headers(stored.caller, stored.limits, evaluation=stored.evaluation)
         body = json.dumps(asked).encode()
         instead = self._world.directory.find(stored.fallback) if stored.fallback else None
         return Errand(target, RESPONSES, body, asked, headers, stored.caller, DAY, instead)

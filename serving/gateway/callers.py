@@ -122,7 +122,7 @@ class Callers:
         return [(self._environment, caller.key), *pairs]
 
 
-def told_of(name: str, limits: str, *, evaluation: bool) -> dict[str, str]:
+def caller_headers(name: str, limits: str, *, evaluation: bool) -> dict[str, str]:
     """The headers by which a service knows whose request it is, and what the key may."""
     headers = {KEY_NAME_HEADER: name}
     if limits:

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from serving.gateway.background import Background
-from serving.gateway.callers import Caller, limits_of, told_of
+from serving.gateway.callers import Caller, caller_headers, limits_of
 from serving.gateway.directory import Directory, Target, allowed, base_of
 from serving.gateway.passage import BEGUN, Errand, Passage, reply
 from serving.gateway.replies import RESPONSES
@@ -287,7 +287,7 @@ class Front:
         if refusal := self._world.callers.take(caller, service.name, order):
             raise RefusedError(refusal.answer)
         headers = _passed(asked)
-        headers |= told_of(caller.name, limits_of(caller), evaluation=caller.key.evaluation)
+        headers |= caller_headers(caller.name, limits_of(caller), evaluation=caller.key.evaluation)
         hold = self._hold(asked, routes, streamed=value.get("stream") is True)
         fallback = self._world.directory.fallback(target, caller.service, caller.sees)
         errand = Errand(target, asked.path, body, value, headers, caller.name, hold, fallback)

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.api.durations import seconds_of, spelt
 from reconciler.cli.app import run
-from reconciler.cli.command_help import told
+from reconciler.cli.command_help import describe
 from reconciler.cli.durations import DURATION
 from tests.docs.commands import commands
 
@@ -32,7 +32,7 @@ def test_help_holds_no_notation_of_a_program(name, capsys):
 )
 def test_every_value_has_a_name_and_a_sentence(name, parameter):
     """The sentence names the default, the limits and the setting; each default is told once."""
-    sentence = told(parameter)
+    sentence = describe(parameter)
     assert sentence.endswith("."), sentence
     assert sentence.count("default") <= 1, sentence
     if parameter.param_type_name == "argument" or not parameter.is_flag:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from reconciler.cli.app import app
-from reconciler.cli.command_help import in_usage, spelling, told
+from reconciler.cli.command_help import describe, in_usage, spelling
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
@@ -52,7 +52,7 @@ def _section(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join(["moorage", name, *map(in_usage, arguments)])
     rows = [
-        f"| {_code(p)} | {told(p)} |"
+        f"| {_code(p)} | {describe(p)} |"
         for p in (*arguments, *(p for p in command.params if p not in arguments))
         if p.name != "help"
     ]

@@ -82,7 +82,7 @@ async def test_what_serves_is_compared(newest, serves, step, found):
     """Or the revision of somebody else that is stopped: of that only what they changed."""
     arm, app = azure(newest=newest, serves=serves, revisions=(OURS, GIVEN_UP, THEIRS))
     spec: Any = SimpleNamespace(template=template("new", 3, cooldownPeriod=600))
-    told = await live_template.told(arm, spec, app, step)
+    told = await live_template.reported_changes(arm, spec, app, step)
     assert {each.path: each.before for each in told} == found
 
 

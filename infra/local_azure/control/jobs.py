@@ -92,8 +92,8 @@ class JobControl:
     def system_log(self, job: str) -> Path:
         return self._executions.system_log(job)
 
-    def tell(self, job: str, reason: str, message: str) -> None:
-        self._executions.tell(job, reason, message)
+    def warn(self, job: str, reason: str, message: str) -> None:
+        self._executions.warn(job, reason, message)
 
     def _forget_old(self, job: Record) -> None:
         """Only so many executions are kept; one that runs is never forgotten."""

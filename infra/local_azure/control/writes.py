@@ -138,7 +138,7 @@ class Writes:
                 check(record)
             record.body["properties"]["provisioningState"] = state
             running = self._records.write(record, finish, factor=factor)
-            self._changes.tell()
+            self._changes.notify()
         return self.accepted(wording, call, record, running)
 
     def status(self, wording: Wording, call: Call) -> Reply:

@@ -64,7 +64,7 @@ def arm(fault: Fault, event: Event, subscription: str, client: str, principal: s
             f"Cannot modify {what} '{name}' because there is an active provisioning operation in"
             " progress."
         )
-        return _told(ArmError(409, code, text), fault)
+        return _as_scripted(ArmError(409, code, text), fault)
     if fault.kind == "ExpiredToken":
         text = "The access token expiry UTC time is earlier than current UTC time."
         challenge = f'Bearer error="invalid_token", error_description="{text}"'
@@ -79,7 +79,7 @@ def arm(fault: Fault, event: Event, subscription: str, client: str, principal: s
     if fault.kind == "PolicyDenied":
         return _disallowed(fault["policy"], event, scope, subscription)
     code, text = _WORDS.get(fault["status"], ("BadRequest", "The request was refused."))
-    return _told(ArmError(fault["status"], code, text), fault)
+    return _as_scripted(ArmError(fault["status"], code, text), fault)
 
 
 def files(fault: Fault) -> FilesError:
@@ -168,7 +168,7 @@ def _throttled(fault: Fault, event: Event, subscription: str, principal: str) ->
         "x-ms-failure-cause": "gateway",
         **({"Retry-After": str(wait)} if wait else {}),
     }
-    return _told(error, fault)
+    return _as_scripted(error, fault)
 
 
 def _disallowed(policy: str, event: Event, scope: str, subscription: str) -> ArmError:
@@ -200,7 +200,7 @@ def _disallowed(policy: str, event: Event, scope: str, subscription: str) -> Arm
     )
 
 
-def _told(error: ArmError, fault: Fault) -> ArmError:
+def _as_scripted(error: ArmError, fault: Fault) -> ArmError:
     """Use the code and message that the script gives, if it does."""
     error.code, error.message = fault["code"] or error.code, fault["message"] or error.message
     return error

@@ -46,7 +46,7 @@ class Endings:
     def leave(self, finish: str, resource: str, ending: dict[str, Any]) -> None:
         """Put the resource into the state in which this ending leaves it."""
         _leave(self._store, finish, resource, ending)
-        self._changes.tell()
+        self._changes.notify()
 
 
 def _ending(fault: Fault, finish: str, resource: str) -> dict[str, Any] | None:

@@ -182,7 +182,7 @@ class Hooks:
         record.private[key] = base64.b64encode(secrets.token_bytes(64)).decode()
         record.body["properties"]["keyCreationTime"][key] = clock.zulu()
         self._store.put(record)
-        self._changes.tell()
+        self._changes.notify()
 
     def _pick(self, kinds: Iterable[str]) -> Fault | None:
         event = CURRENT.get()

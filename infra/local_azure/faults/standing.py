@@ -106,4 +106,4 @@ class StandingFaults:
     def _keep(self, name: str, value: str | None) -> None:
         if self._store.read(name) != value:
             self._store.keep(name, value)
-            self._changes.tell()
+            self._changes.notify()

@@ -95,7 +95,7 @@ class ShareCopies:
             self._store.put(kept)
         else:
             tree.discard(folder)
-        self._changes.tell()
+        self._changes.notify()
 
     def deleted(self, account: Record) -> list[Record]:
         """The deleted shares of an account that can still be restored; the others are removed."""
@@ -132,7 +132,7 @@ class ShareCopies:
         tree.keep(self._deleted_folder(kept), self._tree.share(account.name, name))
         leases.forget(self._store, share.key)
         self._store.delete(kept.key)
-        self._changes.tell()
+        self._changes.notify()
         return share
 
     def _deleted_folder(self, record: Record) -> Path:

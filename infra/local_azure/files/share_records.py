@@ -42,7 +42,7 @@ class Shares:
                 "InvalidResourceName" if 3 <= len(name) <= 63 else "OutOfRangeInput", text
             )
         self._tree.ensure(owner.name, name)
-        self._changes.tell()  # a replica that had the share of this name mounts it again
+        self._changes.notify()  # a replica that had the share of this name mounts it again
         return Record(
             f"{owner.id}/fileServices/default/shares/{name}", SHARE, {"created": clock.now()}
         )

@@ -123,14 +123,14 @@ class ResourceGroups(Provider):
                 record.body["properties"]["provisioningState"] = "Deleting"
                 self.store.put(record)
                 running = self.operations.begin(record.key, "group.deleted", factor=4)
-            self.changes.tell()
+            self.changes.notify()
         return accepted(self.polling, call, running)
 
     def deleted(self, operation: Operation) -> None:
         for record in self.store.each(ACCOUNT, operation.resource):
             discard(self.tree.account(record.name))
         self.store.delete(operation.resource)
-        self.changes.tell()
+        self.changes.notify()
 
     def result(self, call: Call) -> Reply:
         """The result of a deletion: 202 until the group is gone, then 200 without a body. The

@@ -79,7 +79,7 @@ class Executions:
     def system_log(self, job: str) -> Path:
         return self._log.path(job)
 
-    def tell(self, job: str, reason: str, message: str) -> None:
+    def warn(self, job: str, reason: str, message: str) -> None:
         """A warning among the system events of a job."""
         self._log.write(job, reason, message, warning=True)
 

@@ -28,7 +28,7 @@ def fold(lines: Sequence[PlanLine]) -> tuple[dict[str, list[PlanLine]], list[Pla
     return several, [line for line in lines if line.key not in folded]
 
 
-def told(owner: str, lines: Sequence[PlanLine]) -> str:
+def summarize(owner: str, lines: Sequence[PlanLine]) -> str:
     """The sentence for all of them."""
     return (
         f"OwnedByAnother: {len(lines)} objects belong to the set of documents {owner}; nothing is"

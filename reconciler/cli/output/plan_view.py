@@ -131,8 +131,7 @@ def show(
     from reconciler.cli.output.console import Console
     from reconciler.cli.output.field_lines import field_lines
     from reconciler.cli.output.layout import hang, width_of
-    from reconciler.cli.output.plan_folds import fold
-    from reconciler.cli.output.plan_folds import told as told_once
+    from reconciler.cli.output.plan_folds import fold, summarize
 
     subject.show()
     console = Console(highlight=False)
@@ -141,7 +140,7 @@ def show(
     told_of = [line for line in lines if line.action != "no-op" or line.problem or line.used]
     foreign, shown = fold(told_of)
     for owner, found in foreign.items():
-        for each_line in hang("? ", told_once(owner, found), width):
+        for each_line in hang("? ", summarize(owner, found), width):
             console.print(Text(each_line, style=STYLES["wait"]), soft_wrap=True)
         for line in found:
             console.print(Text(f"    {line.key}"), soft_wrap=True)

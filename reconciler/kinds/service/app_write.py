@@ -96,7 +96,7 @@ def _closing(change: Change) -> Change:
     return replace(change, effect=CLOSED) if closes else change
 
 
-def told(write: AppWrite, origin: Origin) -> str:
+def describe(write: AppWrite, origin: Origin) -> str:
     """What a write does, in words."""
     parts = []
     if write.configuration:

@@ -76,7 +76,7 @@ class Evaluations:
             # The key may have been rotated since the step began; the next look asks with this one.
             known = replace(known, key=await self._key(spec))
         if status == 200 and not cases[known.met].is_met_by(text):
-            return Answered(failed=_told(cases, known.met, text))
+            return Answered(failed=_mismatch(cases, known.met, text))
         known = self._progress[spec.name] = self._counted(known, status)
         if known.silent is not None:
             return await self._silent(spec, known, found, status, text)
@@ -171,7 +171,7 @@ def _words(content: bytes) -> str:
     return " ".join(content.decode(errors="replace").split())
 
 
-def _told(cases: tuple[Expectation, ...], place: int, answer: str) -> str:
+def _mismatch(cases: tuple[Expectation, ...], place: int, answer: str) -> str:
     case = cases[place]
     return (
         f"prompt {place + 1} of {len(cases)} of the evaluation, {_short(case.prompt)}, is answered"

@@ -36,7 +36,9 @@ class _Live:
         return tuple(each for each in found if (each.path, each.before) not in before)
 
 
-async def told(arm: Arm, spec: ContainerAppSpec, found: Body, step: Step) -> tuple[Change, ...]:
+async def reported_changes(
+    arm: Arm, spec: ContainerAppSpec, found: Body, step: Step
+) -> tuple[Change, ...]:
     """The differences in the template, for the rollout steps that report them."""
     if step.action not in (Action.WRITE, Action.ACTIVATE, Action.DEACTIVATE):
         return ()

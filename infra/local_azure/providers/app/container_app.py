@@ -153,7 +153,7 @@ class ContainerApps(Runnable):
         record.private["settling"] = True
         self.store.put(record)
         self.apps.prune(record)
-        self.changes.tell()
+        self.changes.notify()
 
     def switched(self, operation: Operation) -> None:
         record = self.store.get(operation.resource)
@@ -161,7 +161,7 @@ class ContainerApps(Runnable):
             record.private["stopped"] = operation.argument["stopped"]
             record.body["properties"]["provisioningState"] = "Succeeded"
             self.store.put(record)
-            self.changes.tell()
+            self.changes.notify()
 
     def _accept(self, call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
         """Check the whole document, store it as in progress and start the operation that applies

@@ -90,7 +90,7 @@ class EnvironmentStorages(Provider):
             f"{environment.id}/storages/{call.target.name}", STORAGE, {"azureFile": wanted}, private
         )
         self.store.put(record)
-        self.changes.tell()
+        self.changes.notify()
         return Reply(200, _view(record))
 
     def get(self, call: Call) -> Reply:

@@ -121,7 +121,7 @@ class JobExecutions(Provider):
         if execution.body["status"] == "Running":
             execution.body["status"] = "Stopped"
             self.store.put(execution)
-            self.changes.tell()
+            self.changes.notify()
 
     def _execution(self, call: Call, name: str) -> Record:
         record = self.records.acted_on(call, TYPE)

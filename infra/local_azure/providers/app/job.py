@@ -122,7 +122,7 @@ class Jobs(Runnable):
             record.private |= operation.argument
             self.store.put(record)
             self._tell_scalers(record)
-            self.changes.tell()
+            self.changes.notify()
 
     def _accept(self, call: Call, known: Record | None, body: Body) -> tuple[Record, Operation]:
         """Check the whole document, store it as in progress and start the operation that applies
@@ -159,7 +159,7 @@ class Jobs(Runnable):
                     f"The local Azure has no scaler of type '{rule.get('type')}': executions of"
                     " this job are started by hand only."
                 )
-                self.jobs.tell(record.name, "KEDAScalerFailed", text)
+                self.jobs.warn(record.name, "KEDAScalerFailed", text)
 
     def _suspend(self, call: Call, *, suspended: bool) -> Reply:
         return self.switch(call, "job.applied", {"suspended": suspended}, status=True)

@@ -202,7 +202,7 @@ class ManagedEnvironments(Provider):
 
     def deleted(self, operation: Operation) -> None:
         self.store.delete(operation.resource)
-        self.changes.tell()
+        self.changes.notify()
 
     def result(self, call: Call) -> Reply:
         return self.writes.result(WORDING, call, view)

@@ -90,7 +90,7 @@ class Revisions(Provider):
         self.store.put(record)
         # With this one there may be more inactive revisions than the app keeps.
         self.apps.prune(app)
-        self.changes.tell()
+        self.changes.notify()
         return Reply(200, "Activate succeeded" if active else "Deactivate succeeded")
 
     def _view(self, call: Call, app: Record, record: Record) -> Body:

@@ -66,7 +66,7 @@ class Runnable(Provider):
 
     def deleted(self, operation: Operation) -> None:
         self.store.delete(operation.resource)
-        self.changes.tell()
+        self.changes.notify()
 
     def list_secrets(self, call: Call) -> Reply:
         record = self.records.acted_on(call, self.type_name)

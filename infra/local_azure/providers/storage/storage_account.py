@@ -159,7 +159,7 @@ class StorageAccounts(Provider):
             return Reply(204)
         self.store.delete(record.key)
         discard(self.tree.account(record.name))
-        self.changes.tell()
+        self.changes.notify()
         return Reply(200)
 
     def list_keys(self, call: Call) -> Reply:
@@ -176,7 +176,7 @@ class StorageAccounts(Provider):
         record.private[name] = _secret()
         record.body["properties"]["keyCreationTime"][name] = clock.zulu()
         self.store.put(record)
-        self.changes.tell()
+        self.changes.notify()
         return Reply(200, {"keys": _keys(record)})
 
     def check_name(self, call: Call) -> Reply:
