@@ -160,10 +160,3 @@ def _paper_azure(one: House, *options: str) -> Iterator[None]:
     finally:
         azure.terminate()
         azure.wait(60)
-
-
-def pid_of(folder: Path) -> int:
-    """Of the local Azure of a state folder."""
-    pid = lifecycle.running(Options(folder))
-    assert pid is not None
-    return pid

@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from infra.local_azure.providers import catalogue
 from tests.local_azure.bad_input_ground import alive, azure, ground, port, token  # noqa: F401 - fixtures
 
-BYTES = st.text(max_size=12) | st.binary(max_size=12).map(lambda raw: raw.decode("latin-1"))
-
-
 SCALARS = (
     st.none()
     | st.booleans()
@@ -162,25 +159,6 @@ async def test_arm_survives_very_many_random_bodies(azure, ground, token):
     """The same, for long."""
     await asyncio.to_thread(fuzz_arm, azure, ground, token, 2000)
     assert "Traceback" not in azure.log()
-
-
-ARM_PARTS = st.sampled_from(
-    [
-        "subscriptions",
-        "resourceGroups",
-        "providers",
-        "Microsoft.App",
-        "containerApps",
-        "..",
-        "%2e%2e",
-        "%00",
-        "%ff",
-        "",
-        "locks",
-        "listKeys",
-        "Microsoft.Storage",
-    ]
-) | st.text("abc%/ ", max_size=6).map(lambda text: text.replace(" ", "%20").replace("/", "%2F"))
 
 
 SHARE_PARTS = st.sampled_from(

@@ -258,9 +258,7 @@ class Replica:
         return image
 
     async def _finish_creation(self) -> None:
-        """Wait for the end of the creation, because a shim that is just starting must be stopped
-        too.
-        """
+        """Wait for the creation, because a shim that is just starting must be stopped too."""
         self._told_to_stop.set()
         creation = self._tasks.take("create")
         if creation is not None:
