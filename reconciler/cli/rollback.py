@@ -22,6 +22,7 @@ from reconciler.cli.output.subject import subject_in
 from reconciler.cli.pause import pause_note
 
 if TYPE_CHECKING:
+    from reconciler.engine.waiting import Waiting
     from reconciler.web.generations import Generation, History
 
 
@@ -43,6 +44,7 @@ def rollback(
     changes.
     """
     from reconciler.engine.external import DocumentRef
+    from reconciler.engine.waiting import waiting
     from reconciler.sources.decisions import caller
     from reconciler.sources.orders import order_rollback
 
@@ -50,6 +52,7 @@ def rollback(
     readable, title, folder = open_store(target, state_dir)
     history = history_of(readable, service, title)
     assert readable is not None
+    found = waiting(readable, f"InferenceService/{service}")
     key, subject = readable.target, subject_in(readable, title)
     readable.close()
     if history.app.asked_revision is None:
@@ -58,7 +61,7 @@ def rollback(
         raise CommandError(
             f"{service} is rolled back already ({history.held}); change its document first."
         )
-    chosen = _chosen(history, to)
+    chosen = _chosen(history, to, next(iter(found), None))
     order = history.decision(chosen)
     with writable_store(folder, key) as store:
         order_rollback(store, service, order, time.time(), caller())
@@ -80,8 +83,8 @@ def rollback(
     say_order("rollback", details, sentence, subject, folder, as_json=as_json, note=paused)
 
 
-def _chosen(history: History, to: str) -> Generation:
-    kept = history.older
+def _chosen(history: History, to: str, waits: Waiting | None = None) -> Generation:
+    kept = history.returnable(waits)
     if not to:
         if not kept:
             raise CommandError("There is no earlier generation.", Exit.FAILED)

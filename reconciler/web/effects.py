@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import Return
-from reconciler.engine.external import ObjectKey, Origin
+from reconciler.engine.external import Impact, ObjectKey, Origin
 from reconciler.engine.record import ObjectRecord
 from reconciler.web.generations import Generation
 from reconciler.web.service_view import DocumentView
@@ -108,20 +108,43 @@ def _below(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) -> s
 
 
 def _change(record: ObjectRecord, document: DocumentView, strategy: str) -> Effect:
-    verb = "changed" if record.exists else "created"
-    text = f"{record.key} is {verb}."
-    if record.key.kind == Kind.APP and record.exists:
-        gap = _gap(document, strategy, "it")
-        return Effect(f"{text} If that needs a new revision, {gap.text}", gap.stops, record.changes)
-    return Effect(text, changes=record.changes if record.exists else ())
+    if not record.exists:
+        return Effect(f"{record.key} is created.")
+    if not record.asks:
+        text, changes = f"{record.key} is changed.", record.changes
+        if record.key.kind == Kind.APP:
+            gap = _gap(document, strategy, "it")
+            return Effect(f"{text} If that needs a new revision, {gap.text}", gap.stops, changes)
+        return Effect(text, changes=changes)
+    gravest = max((each.impact for each in record.asks), key=lambda impact: impact.severity)
+    text = f"{record.key} is changed: {gravest}."
+    changes = tuple(
+        each.change if each.impact == gravest else f"{each.change}   ({each.impact})"
+        for each in record.asks
+    )
+    if record.key.kind != Kind.APP:
+        return Effect(text, changes=changes)
+    if gravest in (Impact.RESTART, Impact.REPLACE):
+        why = dict.fromkeys(each.effect for each in record.asks if each.impact is gravest)
+        return Effect(f"{text} {document.name} stops serving: {'; '.join(why)}.", True, changes)
+    starts = _keeps(document, "the new revision") if gravest is Impact.NEW_REVISION else ""
+    return Effect(f"{text} {starts or f'{document.name} keeps serving.'}", changes=changes)
+
+
+def _predicted(document: DocumentView) -> str:
+    seconds = next((e.startup.predicted_seconds for e in document.app.replicas if e.startup), None)
+    return f" ({span(seconds)} predicted)" if seconds else ""
+
+
+def _keeps(document: DocumentView, who: str) -> str:
+    return f"{document.name} keeps serving while {who} starts{_predicted(document)}."
 
 
 def _gap(document: DocumentView, strategy: str, who: str) -> Effect:
     """Whether requests are answered while a revision starts, by the strategy of the document."""
-    seconds = next((e.startup.predicted_seconds for e in document.app.replicas if e.startup), None)
-    long = f" ({span(seconds)} predicted)" if seconds else ""
+    long = _predicted(document)
     if strategy in ("Surge", "BlueGreen"):
-        return Effect(f"{document.name} keeps serving while {who} starts{long}.")
+        return Effect(_keeps(document, who))
     if strategy == "Recreate":
         return Effect(f"{document.name} does not serve while {who} starts{long}.", stops=True)
     text = (

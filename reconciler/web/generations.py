@@ -25,6 +25,7 @@ from reconciler.api.outputs import (
 from reconciler.api.resources import Return
 from reconciler.arm.apps import RETAINED
 from reconciler.engine.store import Store
+from reconciler.engine.waiting import Waiting
 
 KEPT = 50  # notes of a service
 LONGEST = 20  # paths in a note
@@ -155,6 +156,21 @@ class History:
     def older(self) -> list[Generation]:
         """Those that are not what the document asks for."""
         return [each for each in self.rows if self.decision(each) != Return()]
+
+    def returnable(self, waits: Waiting | None) -> list[Generation]:
+        """Those that a person can go back to. While a change of the document `waits`, what serves
+        is none of them, because nothing has replaced it.
+        """
+        revisions = self.app.arm.revisions
+        made = any(each.name == self.app.asked_revision for each in revisions)
+        if made or waits is None or not waits.manual:
+            return self.older
+        serving = {each.name for each in revisions if each.active and each.weight}
+        return [
+            each
+            for each in self.older
+            if each.revision not in serving or self.decision(each).adapters
+        ]
 
     @property
     def held(self) -> str:

@@ -307,7 +307,8 @@ def _generation(
 ) -> tuple[DocumentView | None, Generation | None]:
     document = view.find("InferenceService", request.match_info["name"])
     history, wanted = document.history if document else None, request.match_info["generation"]
-    found = history.older if history and history.app.asked_revision and not history.held else []
+    can = document and history and history.app.asked_revision and not history.held
+    found = history.returnable(document.waits) if can and document and history else []
     return document, next(
         (each for each in found if wanted in (str(each.number), each.revision)), None
     )
