@@ -21,6 +21,8 @@ def body_of(text: str) -> dict[str, Any]:
     Raises:
         BodyError: it is none, or one that two programs may read differently.
     """
+    if not text.strip():
+        raise BodyError("1:1: the file is empty")
     try:
         body = json.loads(
             text, parse_constant=_no_number, parse_float=_number, object_pairs_hook=_object
@@ -33,11 +35,23 @@ def body_of(text: str) -> dict[str, Any]:
     except ValueError as error:  # also of an integer with more digits than Python reads
         raise BodyError(f"1:1: this is no JSON: {error}") from None
     if not isinstance(body, dict):
-        kind = type(body).__name__
-        raise BodyError(f"1:1: the body of a resource is a JSON object, not {kind}")
+        raise BodyError(f"1:1: the body of a resource is a JSON object, not {json_type(body)}")
     if _is_deeper(body, DEEPEST):
         raise BodyError(f"1:1: it is nested too deeply: more than {DEEPEST} levels")
     return body
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls the value."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return (
+        "an array"
+        if isinstance(value, list)
+        else "a text"
+        if isinstance(value, str)
+        else "a number"
+    )
 
 
 def _no_number(word: str) -> None:

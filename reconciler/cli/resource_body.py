@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from reconciler.api.kinds import Kind
-from reconciler.cli.json_body import BodyError
+from reconciler.cli.json_body import BodyError, json_type
+from reconciler.engine.sameness import field_of
 from reconciler.kinds import rules_of
 
 PROPERTIES = "properties"
@@ -20,7 +21,7 @@ _BESIDE = frozenset(
         "resourceGroup",
     )
 )
-_EXCHANGE = frozenset(("body", "request", "response", "reqbody", "url", "uri"))
+_EXCHANGE = frozenset(("body", "request", "response", "responses", "reqbody", "url", "uri"))
 
 
 def resource_of(body: dict[str, Any], kind: Kind) -> dict[str, Any]:
@@ -28,11 +29,15 @@ def resource_of(body: dict[str, Any], kind: Kind) -> dict[str, Any]:
     and a person may have saved the properties alone.
 
     Raises:
-        BodyError: it is something else: an error, a list, a recorded exchange, another type.
+        BodyError: it is something else: an error, a list, a recorded exchange, a template, another
+            type.
     """
+    # A null there asks for nothing, as everywhere.
+    body = {
+        n: value for n, value in body.items() if value is not None or n.casefold() != PROPERTIES
+    }
     _refuse_other(body, kind)
-    folded = {name.casefold() for name in body}
-    if PROPERTIES in folded:
+    if any(name.casefold() == PROPERTIES for name in body):
         return body
     inner = {name: value for name, value in body.items() if _is_property(name, kind)}
     beside = {name: value for name, value in body.items() if name not in inner}
@@ -58,3 +63,13 @@ def _refuse_other(body: dict[str, Any], kind: Kind) -> None:
     names = {name.casefold() for name in body}
     if PROPERTIES not in names and names & _EXCHANGE:
         raise BodyError("1:1: this is a recorded exchange; save its body alone")
+    if PROPERTIES not in names and isinstance(body.get("resources"), list):
+        raise BodyError("1:1: this is a template; save one entry of its resources")
+    properties = field_of(body, PROPERTIES) if PROPERTIES in names else {}
+    if not isinstance(properties, dict):
+        raise BodyError(f"1:1: its properties are no JSON object but {json_type(properties)}")
+    if pythonic := next((name for name in (*body, *properties) if "_" in name), ""):
+        raise BodyError(
+            f"1:1: {pythonic!r} is no name of Azure's, which have no underscore: an SDK wrote this."
+            " `az resource show --ids ID` prints what Azure says"
+        )

@@ -290,7 +290,7 @@ def _renamed(entry: Any, extra: dict[str, Any], here: _Position) -> Change | Non
         spelled = here.traits.rewrite(entry, other) if here.traits.rewrite else other
         there, back = _changes(entry, spelled, here), _changes(spelled, entry, here)
         paths = {each.path.casefold() for each in (*there, *back)}
-        if len(there) == len(back) == len(paths) == 1:
+        if len(there) == len(paths) == 1 and len(back) <= 1:
             del extra[identity]
             return there[0]
     return None

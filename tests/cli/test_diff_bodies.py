@@ -119,11 +119,51 @@ def test_az_prints_some_resources_without_their_properties(kind, asked, found, c
         ({"value": [APP]}, "a list of resources; save one entry of its value"),
         ({"status": 200, "body": APP}, "a recorded exchange; save its body alone"),
         ({"request": {}, "response": {"body": APP}}, "a recorded exchange; save its body alone"),
+        ({"parameters": {}, "responses": {"200": {}}}, "a recorded exchange; save its body alone"),
+        ({"$schema": "s", "resources": [APP]}, "a template; save one entry of its resources"),
     ],
-    ids=["another type", "an error", "a list", "an exchange", "a cassette"],
+    ids=[
+        "another type",
+        "an error",
+        "a list",
+        "an exchange",
+        "a cassette",
+        "an example",
+        "a template",
+    ],
 )
 def test_what_is_no_resource_of_the_kind_is_refused(found, said, diff):
     """Code 2 and what it is, where every field would seem to be missing in Azure."""
     code, told = diff("container-app", ASKED, found)
     assert code == 2
     assert f"found.json:1:1: this is {said}" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (b"null", "a JSON object, not null"),
+        (b"[1]", "a JSON object, not an array"),
+        (b'"x"', "a JSON object, not a text"),
+        (b"1", "a JSON object, not a number"),
+        (b'{"properties": [1]}', "its properties are no JSON object but an array"),
+        (b'// asked\n{"location": "x"}', "this is no JSON"),
+        (b"location: x", "this is no JSON"),
+        (b'{"environment_id": "/x"}', "'environment_id' is no name of Azure's"),
+        (b'{"properties": {"minimum_tls_version": "x"}}', "'minimum_tls_version' is no name of"),
+    ],
+)
+def test_what_is_no_body_is_one_error(asked, said, diff):
+    """Code 2, the place, and what the file is in JSON's own words."""
+    code, told = diff("container-app", asked, APP)
+    assert code == 2
+    assert "asked.json:1:1: " in str(told)
+    assert said in str(told)
+
+
+def test_properties_that_are_null_ask_for_nothing(diff):
+    """As a body without them."""
+    code, told = diff("container-app", {"location": "swedencentral", "properties": None}, APP)
+    assert (code, told["changes"]) == (0, [])
