@@ -245,8 +245,7 @@ _BY_STATUS: Mapping[int, Rule] = {
     429: Rule(Throttled, "", Reason.THROTTLED),
     501: Rule(TerminalError),
 }
-
-
+_ITS_OWN = r"ServiceUnavailable|InternalServer|BadGateway|GatewayTimeout|ServerTimeout|ServerBusy"
 _HOST = re.compile(r"(https?://[^/\s]+)/\S*")
 _UNSENT = (ServiceRequestError, aiohttp.ClientConnectorError)
 
@@ -320,7 +319,7 @@ REMEDY: Mapping[type[ReconcileError], str] = {
     Busy: "wait",
     NotReadyYet: "wait",
     Throttled: "wait",
-    TransportFailed: "wait; check the network and Azure's service health",
+    TransportFailed: "wait, or try again; check the network and Azure's service health",
     RetryableError: "wait; if it stays, read the message, which Azure wrote",
     SlowRetry: "wait",
     WaitingForHuman: "remove the cause in the message, which Azure wrote",
@@ -339,9 +338,10 @@ def explain_code(code: str) -> tuple[str, str] | None:
 
 def remedy_of_code(code: str) -> str:
     """What a person can do about any code, also one that is in no table."""
-    status = re.fullmatch(r"Http(\d{3})", code)
+    named, own = re.fullmatch(r"Http(\d{3})", code), re.search(_ITS_OWN, code)
+    status = int(named[1]) if named else 503 if own else 0
     rule = TABLE.get(code) or _rule_by_spelling(code)
-    rule = rule or (_rule_by_status(int(status[1])) if status else None)
+    rule = rule or (_rule_by_status(status) if status else None)
     return _remedy(rule) if rule else "read the message, which Azure wrote"
 
 

@@ -14,7 +14,7 @@ from reconciler.arm.errors import LOOP, REMEDY, TABLE, explain_code, from_fault,
 from reconciler.arm.faults import fault
 from reconciler.cli.app import run
 from reconciler.cli.output.verdict import remedy
-from reconciler.engine.errors import DecidedElsewhere, TerminalError
+from reconciler.engine.errors import DecidedElsewhere, TerminalError, TransportFailed
 from reconciler.engine.reconcile import Stall
 from reconciler.engine.record import Phase
 from reconciler.engine.result import Pacing, outcome_of
@@ -72,6 +72,14 @@ def test_a_code_says_what_to_do_and_is_tried_again(code, capsys):
     assert remedy(str(found.reason))
     assert run(["explain", str(found.reason)]) == 0
     assert "what to do: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "code", ["ServiceUnavailable", "InternalServerError", "GatewayTimeout", "Http502"]
+)
+def test_a_fault_of_azure_itself_asks_nobody_to_read(code):
+    """There is nothing in the message; to wait, and Azure's service health, is all that helps."""
+    assert remedy_of_code(code) == REMEDY[TransportFailed]
 
 
 @pytest.mark.parametrize(("cause", "word", "kind", "what"), NAMED, ids=[c[0] for c in NAMED])
