@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from reconciler import supervision
+from reconciler import memory, supervision
 from reconciler.arm.clients import Arm
 from reconciler.composition import Composition
 from reconciler.edges.notify import Receiver
@@ -94,6 +94,7 @@ class Daemon:
         self.configs = ConfigFiles(settings.subscription_id)
 
     async def __aenter__(self) -> Self:
+        memory.keep_connections_small()
         self._stack = AsyncExitStack()
         path = self.settings.daemon_dir / "state.db"
         self.state_file = StateFile(self.store.database, path, self.tell)

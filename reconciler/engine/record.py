@@ -58,7 +58,7 @@ class AskedChange(NamedTuple):
         return cls(str(change), change.impact, change.effect)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ObjectRecord:
     """`since`, `seen`, `written` and `gone` are in seconds of `Clock.elapsed`.
 

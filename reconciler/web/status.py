@@ -47,9 +47,7 @@ def _document(
         "name": row.ref.name,
         "generation": row.generation,
         "observedGeneration": row.observed,
-        "conditions": [
-            condition.model_dump(mode="json", by_alias=True) for condition in row.conditions
-        ],
+        "conditions": [condition.dump() for condition in row.conditions],
         "objects": [_object(record) for record in own],
     }
     if row.ref.kind == "InferenceService":

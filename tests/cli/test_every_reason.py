@@ -144,6 +144,6 @@ def test_the_page_gives_the_same_order(symptom):
             condition("Synced", "False", cause, "2"),
         ]
         others = [each for each in conditions() if each["type"] not in ("Ready", "Synced")]
-        found = [Condition.model_validate(each) for each in (*others, *bad)]
+        found = [Condition.load(each) for each in (*others, *bad)]
         told = causes_of({each.type: each for each in found})
         assert told[0].reason == cause

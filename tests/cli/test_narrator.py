@@ -86,9 +86,7 @@ def test_a_cause_is_whole_at_the_end_also_where_it_was_told(capsys):
     said = f"the scope '{group}/providers/Microsoft.App/containerApps/phi' is locked, {CAUSE}"
     row = SimpleNamespace(
         ref="InferenceService/phi",
-        conditions=[
-            Condition.model_validate(condition("Synced", "False", "Azure:ScopeLocked", said))
-        ],
+        conditions=[Condition.load(condition("Synced", "False", "Azure:ScopeLocked", said))],
     )
     narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
     narrator._line("ContainerApp/phi", f"Azure:ScopeLocked: {said}", "red")
@@ -112,7 +110,7 @@ def test_what_is_only_reported_does_not_match(capsys, monkeypatch):
     said = "ContainerApp/web: size: 1 -> 2; reconcilePolicy is Observe"
     row = SimpleNamespace(
         ref="InferenceService/web",
-        conditions=[Condition.model_validate(condition("Synced", "False", "ObserveOnly", said))],
+        conditions=[Condition.load(condition("Synced", "False", "ObserveOnly", said))],
     )
     narrator = Narrator(SimpleNamespace(target_title="local Azure", runs_here=True), quiet=False)
     narrator.daemon = SimpleNamespace(store=SimpleNamespace(documents=lambda: [row]))

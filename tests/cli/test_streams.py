@@ -1,11 +1,13 @@
 """Standard streams that are closed, full or left by their reader."""
 
+import io
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from reconciler.cli.output.console import Console
 from reconciler.cli.up import ending_signals
 from tests.web.worlds import World
 
@@ -81,3 +83,10 @@ def test_a_closed_terminal_ends_a_run_in_order_unless_nohup_was_asked():
         assert ending_signals() == [signal.SIGINT, signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_name_between_colons_is_no_picture():
+    """Rich would print a picture for `:key:`, and keep a table of all their names in memory."""
+    written = io.StringIO()
+    Console(file=written).print("see image:key:1")
+    assert written.getvalue() == "see image:key:1\n"

@@ -22,7 +22,9 @@ class Console(rich.console.Console):
     def __init__(self, **options: Any) -> None:
         if os.environ.get("NO_COLOR"):
             options["color_system"] = None  # no bold and no dim either
-        super().__init__(**options)
+        # Texts of others are shown as they are, not with pictures for `:key:`; and the daemon does
+        # without the table of their names, which is 0.6 MB.
+        super().__init__(emoji=False, **options)
         self.soft_wrap = self.soft_wrap or not self.is_terminal
 
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:

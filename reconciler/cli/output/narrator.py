@@ -68,7 +68,7 @@ class Narrator:
         self._told: deque[str] = deque(maxlen=TOLD)
         self._unanswered: set[ObjectKey] = set()  # Azure did not answer their last request
         self._silent = 0.0  # since when it does not
-        self._status = self.console.status("")
+        self._status = self.console.status(Text())
         self._last: dict[ObjectKey, float] = {}
         self._since: dict[ObjectKey, float] = {}
         self._began = time.monotonic()

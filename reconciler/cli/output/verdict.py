@@ -151,7 +151,7 @@ def _service(service: Document) -> str:
 
 def _typed(document: Document) -> Conditions:
     """The conditions as the daemon has them."""
-    found = map(Condition.model_validate, document["conditions"])
+    found = map(Condition.load, document["conditions"])
     return {each.type: each for each in found}
 
 
