@@ -32,7 +32,7 @@ from reconciler.engine.external import DocumentRef, ObjectKey
 from reconciler.kinds.share.shares import Shares
 
 log = structlog.get_logger(__name__)
-FRESH = 10.0  # seconds for which a look at what is registered needs no second one
+FRESH = 30.0  # seconds for which a look at what is registered needs no second one
 DIGITS = 8  # of the fingerprint, in a name
 Outputs = Mapping[ObjectKey, Mapping[str, Any]]
 _Place = tuple[str, str, str, str, str]

@@ -2,7 +2,8 @@
 never shows it and the daemon's own memory may be lost. Neighbours: `kinds.environment_storage`
 notes it, `registrations` decides by it.
 
-A managed environment has one file, `{"<storage>": "<fingerprint>"}`.
+A managed environment has one file, `{"<storage>": "<fingerprint>"}`, beside the folders: a folder
+of its own would cost a call more.
 """
 
 from __future__ import annotations
@@ -75,7 +76,6 @@ async def _write(share: Share, path: str, names: Mapping[str, str], *, replaces:
     """A new file is written in place, because only `_read` reads it, which knows a torn read. What
     it `replaces` must outlive a daemon that dies meanwhile.
     """
-    await files.make_parents(share, [path])  # the directory does not exist on a new share
     write = files.write if replaces else files.create
     await write(share, path, json.dumps(names, sort_keys=True).encode())
     share.mount_keys[path] = dict(names)
@@ -83,4 +83,4 @@ async def _write(share: Share, path: str, names: Mapping[str, str], *, replaces:
 
 def path_of(environment: str) -> str:
     """The file of a managed environment."""
-    return f"storages/{environment}.json"
+    return f"storages-{environment}.json"

@@ -8,7 +8,7 @@ from reconciler.arm import files, mountkeys
 from reconciler.arm.sharedkey import key_fingerprint
 
 PLACE = ("cae", "moorage")
-PATH = "storages/cae.json"
+PATH = "storages-cae.json"
 ONE, OTHER = key_fingerprint("one"), key_fingerprint("other")
 
 

@@ -28,7 +28,7 @@ class World:
         self.now, self.reads = 0.0, 0
         arm = SimpleNamespace(
             subscription_id="s",
-            inventory=SimpleNamespace(list=self._list),
+            inventory=SimpleNamespace(list=self._list, is_new=lambda _: False),
             time=SimpleNamespace(now=lambda: START + timedelta(seconds=self.now)),
         )
         self.turns = Turns(lambda: self.now)

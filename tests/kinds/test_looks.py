@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -10,7 +11,12 @@ from reconciler.kinds.service.looks import Looks
 from reconciler.kinds.service.turns import Turns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FOUND = {"properties": {"latestRevisionName": "phi--one"}}
+FOUND = {
+    "properties": {
+        "latestRevisionName": "phi--one",
+        "configuration": {"ingress": {"traffic": [{"revisionName": "phi--one", "weight": 100}]}},
+    }
+}
 
 
 class Place:
@@ -18,10 +24,10 @@ class Place:
 
     def __init__(self):
         self.now, self.reads, self.reports = 1000.0, 0, 0
-        self.health, self.replicas = "Healthy", 0
+        self.health, self.replicas, self.new = "Healthy", 0, False
         arm = SimpleNamespace(
             subscription_id="s",
-            inventory=SimpleNamespace(list=self._list),
+            inventory=SimpleNamespace(list=self._list, is_new=lambda _: self.new),
             time=SimpleNamespace(now=lambda: START + timedelta(seconds=self.now)),
         )
         reports = SimpleNamespace(read=self._read)
@@ -42,7 +48,7 @@ class Place:
         self.reports += 1
         return ()
 
-    async def look(self, service, catalogue=None):
+    async def look(self, service, catalogue=None, found=FOUND):
         spec = SimpleNamespace(
             service=service,
             name=service,
@@ -55,7 +61,7 @@ class Place:
             scales_to_zero=False,
             startup_seconds=0,
         )
-        seen = await self.looks.look(spec, FOUND, self.before.get(service), catalogue)
+        seen = await self.looks.look(spec, found, self.before.get(service), catalogue)
         self.before[service] = seen.outputs(AppOutputs())
         return seen
 
@@ -128,3 +134,37 @@ async def test_the_replicas_of_a_boot_are_read_after_two_seconds():
     ready = Place()
     await ready.look("phi")
     assert ready.replicas == 1
+
+
+async def test_an_app_that_we_have_just_created_is_looked_at_after_two_seconds():
+    """What it answered is the first look: its revision boots. Azure calls a first revision ready
+    whatever becomes of it, so that counts for nothing.
+    """
+    place = Place()
+    place.new = True
+    for _ in range(4):
+        seen = await place.look("phi")
+        assert [(each.name, each.serving) for each in seen.revisions] == [("phi--one", False)]
+        place.now += 0.5
+    assert place.reads == 0
+    assert (await place.look("phi")).serves
+    assert place.reads == 2
+
+
+async def test_a_revision_that_boots_beside_another_is_looked_at_when_its_app_says_so():
+    """Every four seconds otherwise, because Azure may say so late."""
+    place = Place()
+    place.health = "None"
+    await place.look("phi")
+    before = place.before["phi"]
+    old = replace(before.arm.revisions[0], name="phi--old", health="Healthy")
+    place.before["phi"] = replace(
+        before, arm=replace(before.arm, revisions=(old, *before.arm.revisions))
+    )
+    ready = {"properties": {**FOUND["properties"], "latestReadyRevisionName": "phi--one"}}
+    reads = place.reads
+    place.now += 3.9
+    await place.look("phi")
+    assert place.reads == reads
+    await place.look("phi", found=ready)
+    assert place.reads > reads

@@ -18,16 +18,18 @@ from reconciler.api.outputs import (
     SeenStart,
 )
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps
+from reconciler.arm import apps, ids
 from reconciler.arm.clients import Arm
 from reconciler.engine.errors import ReconcileError
+from reconciler.kinds.service.app_write import weights_of
 from reconciler.kinds.service.replicas import Seen
-from reconciler.kinds.service.turns import Turns
+from reconciler.kinds.service.turns import SAME_PASS, Turns
 from reconciler.kinds.share.reports import Reports
 from reconciler.kinds.share.start_memory import StartMemory
 from serving.catalogue import ReplicaReport
 
 UNREAD = timedelta(minutes=1)
+TOLD = 4.0  # seconds between looks at a revision that boots, where its app says when it is ready
 BRIEF = timedelta(seconds=2)  # after which the replicas of a boot have something to tell
 
 
@@ -95,8 +97,12 @@ class Looks:
         turns = self.turns
         if before is None or not before.arm.looked_at:
             turns.moves(spec.service)
+            if self._is_made(spec, found):
+                turns.looked(spec.service, reads=0)
+                return ArmView((_first(spec, found),), looked_at=self._now())
         elif not _settled(spec, found, before):
-            if not turns.moves(spec.service, news=_is_news(found, before.arm)):
+            news = _is_news(found, before.arm)
+            if not turns.moves(spec.service, news=news, patience=_patience(before.arm, news=news)):
                 return before.arm
         elif not turns.settled(spec.service):
             return before.arm
@@ -119,6 +125,12 @@ class Looks:
         turns.looked(spec.service, reads=1 + sum(revision.active for revision in revisions))
         now = self._now()
         return ArmView(revisions, replicas, looked_at=now, replicas_at=now)
+
+    def _is_made(self, spec: ContainerAppSpec, found: Mapping[str, Any]) -> bool:
+        """Whether we have just created the app with this revision. It has nothing to tell yet."""
+        app = ids.app(self.arm.subscription_id, spec.resource_group, spec.name)
+        latest = found["properties"].get("latestRevisionName")
+        return latest == spec.revision and self.arm.inventory.is_new(app)
 
     def _waits(self, service: str, most: timedelta) -> bool:
         """Whether the replicas of a booting revision may stay unread: for a minute at most, because
@@ -147,6 +159,14 @@ class Looks:
         return tuple(replicas)
 
 
+def _first(spec: ContainerAppSpec, found: Mapping[str, Any]) -> Revision:
+    """The revision of an app that was just created, as its list will show it."""
+    weight = weights_of(found).get(spec.revision, 0)
+    return Revision(
+        spec.revision, active=True, weight=weight, health="None", running="", replicas=0
+    )
+
+
 def _settled(spec: ContainerAppSpec, found: Mapping[str, Any], before: AppOutputs) -> bool:
     """Whether only the wanted revision was active and proven, and none has been made since."""
     known = before.arm.revisions
@@ -165,6 +185,17 @@ def _is_news(found: Mapping[str, Any], known: ArmView) -> bool:
     return bool(ready) and not any(
         each.name == ready and each.health == "Healthy" for each in known.revisions
     )
+
+
+def _patience(known: ArmView, *, news: bool) -> float:
+    """Seconds between looks at revisions that boot; none where Azure has judged them. Azure calls
+    the first revision ready whatever becomes of it, so its app has no news.
+    """
+    if _judged(known.revisions):
+        return 0.0
+    if len(known.revisions) == 1:
+        return SAME_PASS
+    return 0.0 if news else TOLD
 
 
 def _judged(revisions: Sequence[Revision]) -> bool:

@@ -72,13 +72,18 @@ class Turns:
         waiting = (self._last[other] for other in longer if self._asked[other] >= before)
         return _nth(waiting, looks - 1, math.inf) < mine
 
-    def moves(self, service: str, *, news: bool = False) -> bool:
+    def moves(self, service: str, *, news: bool = False, patience: float = 0.0) -> bool:
         """Whether a service that moves may be looked at now: at once where its app has `news`
-        (another revision is ready than was seen), else as often as the budget allows for all.
+        (another revision is ready than was seen), else as often as the budget allows for all, but
+        not before `patience` seconds have passed.
         """
         _, now, mine = self._ask(service)
         self._moving[service] = now
-        if service in self._urgent or now - mine < SAME_PASS:
+        if service in self._urgent:
+            return True
+        if now - mine < patience:
+            return False
+        if now - mine < SAME_PASS:
             return True
         if not news and not self.rich() and now - mine < self._interval():
             return False
