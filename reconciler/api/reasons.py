@@ -53,14 +53,12 @@ class Reason(StrEnum):
     )
     STORAGE_IN_USE = (
         "StorageInUse",
-        "a container app still mounts a registered share whose key was rotated; the message names"
-        " the app",
+        "a container app, which the message names, still mounts a share whose key was rotated",
         "wait",
     )
     REGISTERING = (
         "Registering",
-        "the subscription is being registered for a resource provider, which is done once for each;"
-        " the message names it",
+        "the subscription is being registered, once, for the resource provider in the message",
         "wait a minute or two",
     )
     CREATING = "Creating", "the resource is being created", "wait"
@@ -178,10 +176,7 @@ class Reason(StrEnum):
         "a step of a rollout lasts until a person decides; both revisions serve",
         "`moorage promote`, or `moorage rollback`",
     )
-    DECIDED = (
-        "Decided",
-        "a person decided something, such as an approval or a pause; it says who (an event)",
-    )
+    DECIDED = "Decided", "a person decided something; the message says who and what (an event)"
     PROMOTED = (
         "Promoted",
         "a canary serves under its adapter's name and the document still calls it a canary",
@@ -251,6 +246,11 @@ class Reason(StrEnum):
         "RegistryDenied",
         "the registry does not let Azure pull the image; the former revision keeps serving",
         "give the app's identity or user the right to pull at the registry, or correct the image",
+    )
+    VAULT_DENIED = (
+        "VaultDenied",
+        "an identity cannot read a secret of a Key Vault, or the vault has no such secret",
+        "give it the role Key Vault Secrets User, or correct the secret's name or version",
     )
     ENVIRONMENT_FAILED = (
         "EnvironmentFailed",

@@ -59,7 +59,7 @@ _SHARED_KEY = (
     " change the policy."
 )
 _ROLE = (
-    "Give the daemon's identity the role in infra/deploy; a new role assignment can take ten"
+    "Give the daemon's identity the role that `moorage role` writes; a new assignment can take ten"
     " minutes to be seen."
 )
 _REGISTER = (
@@ -68,10 +68,6 @@ _REGISTER = (
 )
 _EXPIRED = ("InvalidAuthenticationToken", "ExpiredAuthenticationToken", "InvalidAuthenticationInfo")
 UNREGISTERED = ("MissingSubscriptionRegistration", "SubscriptionNotRegistered")
-_VAULT = (
-    "Let the identity read the vault (the role Key Vault Secrets User, or an access policy with"
-    " Get), and check the secret's name."
-)
 _LOCATION = "Choose a location that Azure offers for this resource."
 _LOGS = "correct what the message names; `moorage logs` shows more"
 _QUOTA = "Ask for a higher quota, or lower what the document asks for."
@@ -141,7 +137,7 @@ TABLE: Mapping[str, Rule] = {
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
     "InvalidParameterValueInContainerTemplate": Rule(
         WaitingForHuman,
-        "Correct the image and its tag, or push it; a private registry must let the app in.",
+        "Correct the field that the message names.",
     ),
     "ReadOnlyDisabledSubscription": Rule(
         WaitingForHuman, "The subscription is disabled: enable it again, for example by a payment."
@@ -213,14 +209,17 @@ PATTERNS: Sequence[tuple[re.Pattern[str], Rule]] = [
     ),
 ]
 
-# These codes say only that a template did not start. Azure's sentence quotes the registry's answer
-# to the pull, which tells the cause.
+# These codes say only that a template did not start. Azure's sentence quotes the answer of the
+# registry or of the Key Vault, which tells the cause.
 _SAYS_LITTLE = re.compile(
     r"^(ContainerAppOperationError|ContainerAppsJobOperationError"
     r"|InvalidParameterValueInContainerTemplate)$"
 )
 _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
-    (re.compile("Unable to get value using Managed identity"), Rule(WaitingForHuman, _VAULT)),
+    (
+        re.compile("Unable to get value using Managed identity"),
+        Rule(WaitingForHuman, advice(Reason.VAULT_DENIED), Reason.VAULT_DENIED),
+    ),
     (
         re.compile(r"UNAUTHORIZED|DENIED|authentication required|pull access denied"),
         Rule(WaitingForHuman, advice(Reason.REGISTRY_DENIED), Reason.REGISTRY_DENIED),

@@ -249,6 +249,7 @@ def test_a_reason_says_whose_trouble_it_is(error, reason, why):
         ("NAME_UNKNOWN: repository not known", DecidedElsewhere, Reason.IMAGE_NOT_FOUND),
         ("UNAUTHORIZED: authentication required", WaitingForHuman, Reason.REGISTRY_DENIED),
         ("DENIED: requested access is denied", WaitingForHuman, Reason.REGISTRY_DENIED),
+        ("Unable to get value using Managed identity me", WaitingForHuman, Reason.VAULT_DENIED),
     ],
 )
 @pytest.mark.parametrize(

@@ -29,7 +29,12 @@ NAMED = [
     ("quota", "MaxNumberOfRegionalEnvironmentsInSubExceeded", "WaitingForHuman", "higher quota"),
     ("policy", "RequestDisallowedByPolicy", "WaitingForHuman", "the policy"),
     ("lock", "ScopeLocked", "WaitingForHuman", "Remove the lock"),
-    ("missing role", "AuthorizationFailed", "WaitingForHuman", "the role in infra/deploy"),
+    (
+        "missing role",
+        "AuthorizationFailed",
+        "WaitingForHuman",
+        "the role that `moorage role` writes",
+    ),
     ("name taken", "StorageAccountAlreadyTaken", "DecidedElsewhere", "another accountName"),
     ("provider", "MissingSubscriptionRegistration", "WaitingForHuman", "az provider register"),
     ("environment Failed", "ManagedEnvironmentUpgradeError", "SlowRetry", "Wait"),

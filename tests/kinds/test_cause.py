@@ -40,6 +40,25 @@ def test_a_line_is_bounded():
     assert len(plain("x y " * 300_000)) <= LONGEST
 
 
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("-----BEGIN KEY-----\nMIIBVgIBADANBg\nqhkiG9w0BAQEFA\n", "key MIIBVgIBADANBg"),
+        ('quo"ted-\\value', 'sent {"it": "quo\\"ted-\\\\value"}'),
+        ("quo'ted-value\n", "failed with 'quo\\'ted-value'"),
+        ("line-one\nline-two", "repr 'line-one\\nline-two'"),
+        ("  spaces around  ", "got spaces around"),
+        ("umlaut-ü-value", '{"it": "umlaut-\\u00fc-value"}'),
+    ],
+)
+def test_a_value_is_hidden_in_every_form_in_which_programs_print_it(value, line):
+    """One of its lines, quoted, escaped and stripped."""
+    shown = plain(line, [value])
+    assert "(secret)" in shown
+    for part in ("MIIB", "ted", "line-", "spaces", "umlaut"):
+        assert part not in shown
+
+
 async def test_a_rollback_that_cannot_start_says_why():
     """The revision that is to serve again crashes: its own words and what serves meanwhile follow
     the decision, for it would be waited for in silence.

@@ -6,6 +6,7 @@ what is known, so whatever cannot be read is left out. `diagnosis` and `job` ask
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -26,6 +27,7 @@ LINES, LONGEST = 3, 200  # of output, and characters of each
 READ = 40  # lines asked for; blank ones and those without a letter say nothing
 READABLE = 4000  # characters of a line that are looked at
 PATIENCE = 5.0  # seconds for one explanation
+SHORTEST = 6  # characters of a value that is hidden; a shorter one would blot out words
 SENTENCE = 20  # characters of what may be a repetition; fewer are a word
 EVENTS = "Azure's last events: "
 FRESH = 20.0  # seconds for which an explanation is not asked for again
@@ -200,12 +202,25 @@ def plain(line: str, hidden: Iterable[str] = ()) -> str:
     without anything that looks like a secret. Of a line of JSON, only its message.
     """
     line = _message(line[:READABLE])
-    for value in hidden:
-        if len(value) >= 6:
-            line = line.replace(value, "(secret)")
+    for value in _forms(hidden):
+        line = line.replace(value, "(secret)")
     text = _SECRET.sub("(secret)", _NOISE.sub(" ", line))
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _forms(hidden: Iterable[str]) -> list[str]:
+    """How a line may hold a hidden value: whole, one of its lines, or as JSON, Python and shells
+    quote it. The longest come first, because one value may hold another.
+    """
+    lines = {part.strip() for value in hidden for part in (value, *value.splitlines())}
+    quoted = {
+        form
+        for line in lines
+        for form in (json.dumps(line)[1:-1], repr(line)[1:-1], line.replace("'", "\\'"))
+    }
+    long_enough = {form for form in lines | quoted if len(form) >= SHORTEST}
+    return sorted(long_enough, key=len, reverse=True)
 
 
 def _message(line: str) -> str:
