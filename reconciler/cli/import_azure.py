@@ -82,6 +82,8 @@ def _told(line: PlanLine) -> Iterator[str]:
     """What a plan with the documents would still do to an object."""
     if line.action in ("wait", "refuse"):
         yield f"{line.key}: {line.problem}"
+    elif line.action == "delete":
+        yield f"{line.key}: no document asks for it, so it waits for `moorage approve` to delete it"
     elif line.action != "no-op" and not line.changes:
         yield f"{line.key}: {line.action}"
     else:
@@ -99,12 +101,9 @@ async def _read(settings: Any, group: str) -> Imported:
     from reconciler.api.tags import OWNER, tag
     from reconciler.arm.clients import Arm
     from reconciler.composition.found_documents import (
-        FoundDocument,
         LeftAlone,
         environment_of,
-        gateway_of,
-        later_revision,
-        service_of,
+        unsaid,
         with_left,
     )
 
@@ -112,28 +111,84 @@ async def _read(settings: Any, group: str) -> Imported:
     left: list[LeftAlone] = []
     notes: list[str] = []
     async with Arm(settings) as arm:
+        group = await _spelt(arm, group)
+        left += await _elsewhere(arm, group)
         for found in await _environments(arm, group):
             if tag(found.managed, OWNER) is None:
                 why = "it was not made by Moorage: name it in an Environment to use it"
                 left += [LeftAlone(str(each["name"]), why) for each in (found.managed, *found.apps)]
                 continue
-            environment, gateway = environment_of(found, group), gateway_of(found)
-            documents, others = [environment], []
-            for app in found.apps:
-                if app is gateway:
-                    continue
-                catalogue = found.catalogues.get(str(app["name"]))
-                made = service_of(app, environment, found.jobs, catalogue)
-                if isinstance(made, FoundDocument) and (later := later_revision(app)):
-                    notes.append(later)
-                    made = replace(made, comments=(*made.comments, later))
-                if isinstance(made, FoundDocument):
-                    documents.append(made)
-                else:
-                    others.append(made)
-            files[environment.name] = [with_left(environment, others), *documents[1:]]
+            environment = environment_of(found, group)
+            twice = "another environment of this group has that name" * (environment.name in files)
+            if why := twice or unsaid([environment]):
+                left += [LeftAlone(str(each["name"]), why) for each in (found.managed, *found.apps)]
+                continue
+            made, others, said = _services(found, environment)
+            files[environment.name] = [with_left(environment, others), *made]
             left += others
+            notes += said
     return Imported(files, tuple(left), tuple(notes))
+
+
+def _services(
+    found: FoundEnvironment, environment: FoundDocument
+) -> tuple[list[FoundDocument], list[LeftAlone], list[str]]:
+    """The documents of the environment's apps, the apps that have none, and notes on revisions."""
+    from reconciler.composition.found_documents import (
+        FoundDocument,
+        LeftAlone,
+        gateway_of,
+        later_revision,
+        service_of,
+        unsaid,
+    )
+
+    gateway = gateway_of(found)
+    documents: list[FoundDocument] = []
+    left: list[LeftAlone] = []
+    notes: list[str] = []
+    for app in found.apps:
+        if app is gateway:
+            continue
+        name = str(app["name"])
+        made = service_of(app, environment, found.jobs, found.catalogues.get(name))
+        if isinstance(made, FoundDocument) and (why := unsaid([environment, made])):
+            made = LeftAlone(name, why)
+        if not isinstance(made, FoundDocument):
+            left.append(made)
+            continue
+        if later := later_revision(app):
+            notes.append(later)
+            made = replace(made, comments=(*made.comments, later))
+        documents.append(made)
+    return documents, left, notes
+
+
+async def _spelt(arm: Arm, group: str) -> str:
+    """The name of the resource group as Azure spells it: case does not tell groups apart."""
+    from reconciler.api.kinds import Kind
+    from reconciler.arm import ids
+
+    there = await arm.inventory.find(
+        Kind.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
+    )
+    if there is None:
+        raise CommandError(f"There is no resource group {group}.", Exit.INVALID)
+    return str(there["name"])
+
+
+async def _elsewhere(arm: Arm, group: str) -> list[LeftAlone]:
+    """The apps of the group whose environment is in another one."""
+    from reconciler.api.kinds import Kind
+    from reconciler.arm import apps, ids
+    from reconciler.composition.found_documents import LeftAlone
+
+    scope = ids.resource_group(arm.subscription_id, group)
+    return [
+        LeftAlone(str(app["name"]), f"its environment is in the resource group {home}")
+        for app in await arm.inventory.list(Kind.APP, scope)
+        if not ids.same(home := ids.part(apps.environment_of(app), "resourceGroups"), group)
+    ]
 
 
 async def _environments(arm: Arm, group: str) -> list[FoundEnvironment]:
@@ -142,11 +197,6 @@ async def _environments(arm: Arm, group: str) -> list[FoundEnvironment]:
     from reconciler.composition.found_documents import FoundEnvironment, registered
 
     scope = ids.resource_group(arm.subscription_id, group)
-    there = await arm.inventory.find(
-        Kind.RESOURCE_GROUP, ids.subscription(arm.subscription_id), group
-    )
-    if there is None:
-        raise CommandError(f"There is no resource group {group}.", Exit.INVALID)
     workspaces = await arm.inventory.list(Kind.WORKSPACE, scope)
     accounts = await arm.inventory.list(Kind.STORAGE_ACCOUNT, scope)
     listed = await arm.inventory.list(Kind.APP, scope)

@@ -7,10 +7,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from reconciler.api import tags
 from reconciler.api.kinds import Kind
+from reconciler.api.manifest import ManifestError, parse
 from reconciler.api.mounts import CODE_PATH
 from reconciler.api.resources import MOUNT_PATH
 from reconciler.api.secret_fields import RESERVED, references
@@ -23,6 +26,7 @@ from reconciler.composition.inverse import CODE, MODEL, decompose
 from serving.catalogue import Catalogue
 from serving.gateway.routes import GatewayRoutes
 
+WIDTH = 100  # characters of a comment's line
 _HEAD = {"apiVersion": "moorage.dev/v1alpha1"}
 _KEY = "api-key-"  # how the secret of an API key begins
 _READ_FROM = "moorageReadFrom"  # the revision whose template stands in the body
@@ -137,6 +141,9 @@ def service_of(
     its environment and show which models came from a hub. `catalogue` is what its replicas follow.
     """
     name = str(app["name"])
+    owner, ours = tags.tag(app, OWNER), environment.document["spec"].get("owner")
+    if owner is not None and owner != ours:
+        return LeftAlone(name, f"it belongs to the set {owner}, and the environment to {ours}")
     if tags.tag(app, DOCUMENT) != f"InferenceService/{name}":
         return LeftAlone(name, why_left(app))
     source = _source(app, hub_models(jobs))
@@ -213,7 +220,7 @@ def hub_models(jobs: Sequence[Body]) -> dict[str, str]:
     found = {}
     for job in jobs:
         fetch = container(job)
-        values = {str(each["name"]): each.get("value") for each in entries(fetch.get("env"))}
+        values = {str(each.get("name")): each.get("value") for each in entries(fetch.get("env"))}
         for mount in entries(fetch.get("volumeMounts")):
             repository, commit = values.get("MOORAGE_REPOSITORY"), values.get("MOORAGE_REVISION")
             if mount.get("subPath") and repository and commit:
@@ -248,7 +255,9 @@ def _source(app: Body, fetched: Mapping[str, str]) -> tuple[str, dict[str, Any]]
 def _size(document: Any, app: Body, profiles: Sequence[Any], of: str) -> None:
     """Set CPU and memory, unless the profile gives the same by default."""
     chosen = document["spec"].get("workloadProfileName")
-    kind = next((each["workloadProfileType"] for each in profiles if each["name"] == chosen), "")
+    kind = next(
+        (each["workloadProfileType"] for each in profiles if each.get("name") == chosen), ""
+    )
     usual = template.resources({}, kind, model=of == MODEL)
     size = {name: at(container(app), "resources", name) for name in ("cpu", "memory")}
     if size != usual and None not in size.values():
@@ -311,9 +320,30 @@ def _beside(app: Body) -> Iterator[str]:
         yield f"no field of a document says {', '.join(there)}: Moorage leaves these as they are"
 
 
+def unsaid(documents: Sequence[FoundDocument]) -> str:
+    """Why these documents, of which the last is new, are not valid; empty where they are."""
+    text = "---\n".join(map(text_of, documents))
+    try:
+        parse(Path("found.yaml"), text.encode())
+    except ManifestError as error:
+        return error.problems[0].message
+    return ""
+
+
 def text_of(written: FoundDocument) -> str:
     """The document as YAML, its comments first."""
-    comments = [f"# {line}" for line in written.comments]
+    comments = [
+        line
+        for comment in written.comments
+        for line in wrap(
+            comment,
+            WIDTH,
+            initial_indent="# ",
+            subsequent_indent="#   ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
     return "\n".join([*comments, *_lines(written.document, 0), ""])
 
 

@@ -30,9 +30,9 @@ def at(body: Any, *steps: str) -> Any:
 
 
 def entries(value: Any) -> list[Body]:
-    """The entries of a list that are mappings; anything else is left out."""
+    """The entries of a list that say anything; what is no mapping is left out."""
     listed = value if isinstance(value, list | tuple) else ()
-    return [each for each in listed if isinstance(each, Mapping)]
+    return [each for each in listed if isinstance(each, Mapping) and each]
 
 
 def texts(value: Any) -> list[str]:
@@ -137,7 +137,7 @@ def progress_deadline(body: Body) -> int | None:
     if period is None or failures is None:
         raise CannotSayError("a service with code has a startup probe; there is none any more")
     deadline = _number(period) * _number(failures)
-    if template.startup_budget(deadline) != (period, failures):
+    if deadline < 1 or template.startup_budget(deadline) != (period, failures):
         raise CannotSayError(
             f"spec.progressDeadlineSeconds comes to other numbers than {failures} failures, one in"
             f" {period} s"

@@ -308,7 +308,7 @@ class ServiceComposer:
             if kind == "models" and ref in self.world.missing and ref not in self.world.sizes:
                 raise self._missing(ref)
             self._folder(path, digest(path), None)
-            return path, template.rounded(self.world.sizes.get(ref, 0))
+            return path, template.counted(path, self.world.sizes.get(ref, 0))
         if source.startswith("hf://") and kind == "models":
             return self._hub_model(source)
         folder = self._local(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ GPU_SIZES = {
 # Used while the size of a model is not known. A startup budget that is too small kills a good model
 # while it loads; one that is too large only notices a bad one later.
 UNKNOWN_BYTES = 60 * 2**30
+_PUBLISHED = re.compile(r"models/[^/]+/[0-9a-f]{12}")  # the folder is named by its content
 READ_BYTES_PER_SECOND = 60 * 2**20  # the least that a standard share promises
 PULL_SECONDS, START_SECONDS = (
     112,
@@ -114,10 +116,13 @@ def startup_stages(seconds: int) -> dict[str, float]:
     return {"image": PULL_SECONDS, "runtime": START_SECONDS, "weights": weights}
 
 
-def rounded(model_bytes: int) -> int:
-    """The size of a model that anybody may edit, rounded up to GiB: one small file more or less
-    must not make another revision.
+def counted(path: str, model_bytes: int) -> int:
+    """The size that counts of a model on the share. What Moorage published never changes, and
+    counts as its folder on this machine did. A model that anybody may edit is rounded up to GiB:
+    one small file more or less must not make another revision.
     """
+    if _PUBLISHED.fullmatch(path):
+        return model_bytes
     return math.ceil(model_bytes / 2**30) * 2**30
 
 

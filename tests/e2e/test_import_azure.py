@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from reconciler.api.tags import DOCUMENT, ENVIRONMENT, OWNER
 from tests.e2e.outside import outside
 from tests.e2e.stage import environment, service
 
@@ -131,6 +132,31 @@ async def test_a_file_is_never_replaced(made, tmp_path):
     ended = made.moorage("import", "azure", GROUP, "--out", str(tmp_path), code=2)
     assert "is not replaced" in ended.stderr
     assert (tmp_path / "dev.yaml").read_text() == "mine"
+
+
+async def test_what_is_of_another_set_or_elsewhere_is_named(made, tmp_path):
+    """An app that another set made in our environment, and one whose environment is in another
+    group. The name of a group is written as Azure spells it.
+    """
+    async with outside(made) as azure:
+        path = f"/resourceGroups/{GROUP}/providers/Microsoft.App/managedEnvironments/{MANAGED}"
+        home = (await azure.get(path))["id"]
+        await azure.resources.resource_groups.create_or_update("rg-other", {"location": "westus3"})
+        tags = {OWNER: "another", DOCUMENT: "InferenceService/guest", ENVIRONMENT: "dev"}
+        for group, name in ((GROUP, "guest"), ("rg-other", "lodger")):
+            body = {**FOREIGN, "tags": tags}
+            body["properties"] = {**FOREIGN["properties"], "environmentId": home}
+            await (
+                await azure.apps.container_apps.begin_create_or_update(group, name, body)
+            ).result()
+    ended = made.moorage("import", "azure", GROUP.upper(), "--out", str(tmp_path / "one"))
+    assert "? guest has no document: it belongs to the set another" in ended.stdout
+    assert "has nothing to do" in ended.stdout
+    assert f"resourceGroup: {GROUP}\n" in (tmp_path / "one" / "dev.yaml").read_text()
+    ended = made.moorage("import", "azure", "rg-other", "--out", str(tmp_path / "two"), code=1)
+    assert f"? lodger has no document: its environment is in the resource group {GROUP}" in (
+        ended.stdout
+    )
 
 
 async def test_a_group_that_is_not_there(made, tmp_path):
