@@ -5,7 +5,7 @@ ask about it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.kinds.prices import Price, Prices
     from reconciler.settings import Settings
     from reconciler.sources.git import GitCheckout
+    from serving.catalogue import ReplicaReport
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,25 @@ async def planning(
         yield daemon, Subject(settings.target_title, known, files)
 
 
+async def _reports_before(
+    daemon: Daemon, lines: Sequence[PlanLine]
+) -> Mapping[ObjectKey, Sequence[ReplicaReport]]:
+    """What the replicas say of services that get a new engine; nothing where the share fails."""
+    from reconciler.api.resources import CatalogueSpec
+    from reconciler.engine.errors import ReconcileError
+    from reconciler.engine.external import with_spec
+    from reconciler.kinds.foreseen import new_engines
+    from reconciler.kinds.share.reports import Reports
+
+    asked, reports = new_engines(lines), Reports(daemon.shares)
+    found: dict[ObjectKey, Sequence[ReplicaReport]] = {}
+    for item in with_spec(daemon.composition.desired, CatalogueSpec):
+        if item.key in asked:
+            with suppress(ReconcileError):
+                found[item.key] = await reports.of_service(item.spec.share, item.spec.service)
+    return found
+
+
 async def foresee(
     settings: Settings,
     files: Sequence[Path],
@@ -161,7 +181,7 @@ async def foresee(
             daemon.store.target,
             hourly(desired, table),
             subject,
-            loaded_by(lines),
+            loaded_by(lines, await _reports_before(daemon, lines)),
             served_after(lines, desired),
             unpriced(desired, table) if asks else {},
             daemon.elsewhere,

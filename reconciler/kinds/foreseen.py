@@ -19,6 +19,7 @@ from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.impact import impact_of
 from reconciler.kinds.service.app_write import PORT
 from reconciler.kinds.service.starts import expected
+from serving.catalogue import ReplicaReport
 from serving.gateway.routes import StartPrediction
 
 # The rate before any upload: 80 Mbit/s, what an office line sends. The plan calls it assumed.
@@ -98,18 +99,36 @@ def with_rates(lines: Iterable[PlanLine], records: Iterable[ObjectRecord]) -> tu
     )
 
 
-def loaded_by(lines: Sequence[PlanLine]) -> Mapping[ObjectKey, tuple[ReplicaRow, ...]]:
+def new_engines(lines: Iterable[PlanLine]) -> set[ObjectKey]:
+    """The catalogues of new engines, beside which the replicas of a service follow another one."""
+    return {
+        line.key
+        for line in lines
+        if line.key.kind == Kind.CATALOGUE and line.action == "create" and line.changes
+    }
+
+
+def loaded_by(
+    lines: Sequence[PlanLine], reports: Mapping[ObjectKey, Sequence[ReplicaReport]]
+) -> Mapping[ObjectKey, tuple[ReplicaRow, ...]]:
     """The replicas of each service with a catalogue, by the key of the catalogue. Each row says
     which version of each adapter the replica serves now. Where the catalogue of a new engine is
-    still to be created, they follow the one before it.
+    still to be created, they follow the one before it, and their `reports` say what they serve.
     """
     replicas = {
         line.key.name: line.outputs.replicas
         for line in lines
         if line.key.kind == Kind.APP and isinstance(line.outputs, AppOutputs)
     }
-    return {
+    found = {
         line.key: replicas.get(line.key.name, ())
         for line in lines
-        if line.key.kind == Kind.CATALOGUE and (line.action != "create" or line.changes)
+        if line.key.kind == Kind.CATALOGUE and line.action != "create"
     }
+    for key in new_engines(lines):
+        said = {report.replica: report.adapters for report in reports.get(key, ())}
+        rows = replicas.get(key.name, ())
+        found[key] = tuple(
+            replace(row, adapters=tuple(said[row.name])) for row in rows if row.name in said
+        )
+    return found

@@ -1,6 +1,7 @@
 """A plan as people and as programs read it."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from reconciler.engine.external import (
 from reconciler.engine.plan import HOLDS, USED, PlanLine
 from reconciler.engine.record import ObjectRecord
 from reconciler.kinds.foreseen import ASSUMED, loaded_by, served_after, with_rates
-from serving.catalogue import AdapterReport
+from serving.catalogue import AdapterReport, ReplicaReport
 
 DOCUMENT = DocumentRef("InferenceService", "web")
 REPLICA = ReplicaRow(
@@ -191,15 +192,33 @@ def test_a_plan_says_how_long_an_upload_takes(rates, seconds, measured, reason):
     assert as_value(planned)["transfer"]["seconds"] is None
 
 
+def report(name, *adapters):
+    now = datetime.now(UTC)
+    return ReplicaReport(
+        replica=name,
+        revision="r",
+        pid=1,
+        started_at=now,
+        heartbeat=now,
+        generation=1,
+        model_loaded=True,
+        ready=True,
+        adapters=adapters,
+    )
+
+
 def test_the_replicas_of_a_service_follow_its_catalogue():
     """What they report belongs to the catalogue's line; a service without a replica has none."""
     app = line(Kind.APP, "no-op", outputs=AppOutputs("id", replicas=(REPLICA,)))
     catalogue = line(Kind.CATALOGUE, "update")
-    assert loaded_by([catalogue, app]) == {catalogue.key: (REPLICA,)}
-    assert loaded_by([catalogue, line(Kind.APP, "create")]) == {catalogue.key: ()}
-    assert loaded_by([line(Kind.CATALOGUE, "create"), app]) == {}  # nobody follows one yet
+    assert loaded_by([catalogue, app], {}) == {catalogue.key: (REPLICA,)}
+    assert loaded_by([catalogue, line(Kind.APP, "create")], {}) == {catalogue.key: ()}
+    assert loaded_by([line(Kind.CATALOGUE, "create"), app], {}) == {}  # nobody follows one yet
     engine = line(Kind.CATALOGUE, "create", Change("adapters[a].digest", "1", "2", "hot"))
-    assert loaded_by([engine, app]) == {engine.key: (REPLICA,)}  # they follow the one before
+    said = [report("web-1", *REPLICA.adapters[:1]), report("gone")]
+    found = loaded_by([engine, app], {engine.key: said})  # they follow the one before
+    assert found == {engine.key: (replace(REPLICA, adapters=REPLICA.adapters[:1]),)}
+    assert loaded_by([engine, app], {}) == {engine.key: ()}  # nobody knows
     assert loaded_value((REPLICA,))[0]["adapters"][1] == {
         "name": "b",
         "digest": None,

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.cli.test_plan_schema import VALID
 from tests.e2e.stage import ask, environment, service
 
 MANUAL = environment("dev", syncPolicy={"automated": False})
@@ -29,6 +30,7 @@ def test_a_kept_plan_is_refused_when_something_else_would_be_done(stage, tmp_pat
     assert "web will cost 0.50 EUR an hour\n" in told
     assert told.endswith("the local Azure is free\n")
     assert kept.stat().st_mode & 0o077 == 0
+    VALID.validate(json.loads(kept.read_text()))
     assert {each["problem"] for each in json.loads(kept.read_text())["changes"]} == {
         "waits for approval"
     }

@@ -40,6 +40,12 @@ class Reports:
         assert spec.share is not None
         return await self.of(spec.share, f"services/{spec.service}/{spec.engine}")
 
+    async def of_service(self, share: ShareRef, service: str) -> tuple[ReplicaReport, ...]:
+        """The reports of all engines of a service. Each replica writes to the folder of its own."""
+        _, engines = await files.list_directory(self.shares.open(share), f"services/{service}")
+        found = [await self.of(share, f"services/{service}/{engine}") for engine in engines]
+        return tuple(report for each in found for report in each)
+
     async def of(self, share: ShareRef, folder: str) -> tuple[ReplicaReport, ...]:
         opened = self.shares.open(share)
         path = f"{folder}/replicas"
