@@ -36,7 +36,9 @@ class Handover:
         self._complete = complete
 
     def take(self, intended: Intended) -> None:
-        """Hand it over; what follows the documents comes first, because the loop asks it."""
+        """Hand it over. What follows the documents gets it first, because the loop asks these
+        parts.
+        """
         snapshot, names = intended.snapshot, intended.composition.names
         digests = {folder: tree.digest for folder, tree in snapshot.trees.items()}
         manifest = snapshot.manifest

@@ -114,13 +114,13 @@ class Intake:
             if self._owned is None or self._places_new(snapshot):
                 await self._refresh_owned()
             elif self.snapshot and snapshot.manifest.digest != self.snapshot.manifest.digest:
-                self.aged.set()  # listed later: for the ten pages of 1,000 apps no save must wait
+                self.aged.set()  # listed later: a save must not wait for ten pages of apps
             self._store.put("problems", None)
             return self._take(snapshot)
 
     async def register_again(self) -> None:
         """Register shares again after a rotation of a storage key, or look whether that is needed.
-        The documents are those last read, so that a broken save does not stand in the way.
+        It uses the documents that were last read, so a broken save does not prevent it.
         """
         async with self._loading:
             if self.snapshot is not None:
@@ -220,8 +220,8 @@ class Intake:
         return not next(places) <= next(places)
 
     async def _refresh_owned(self) -> None:
-        """List what is ours again. If Azure does not answer, its last answer must do: a save must
-        not be lost.
+        """List what is ours again. If Azure does not answer, use its last answer, so that a save is
+        not lost.
         """
         try:
             await self.look_for_owned()

@@ -36,7 +36,7 @@ NO_SHARE_YET = frozenset(
 
 
 class Stand:
-    """Our standing for the lease of one share. `over` once the Environment has another share."""
+    """Our candidacy for the lease of one share. `over` once the Environment has another share."""
 
     def __init__(
         self,
@@ -105,7 +105,9 @@ class Leadership:
 
     @property
     def stands(self) -> tuple[Stand, ...]:
-        """Of every Environment known, those of former runs' documents included."""
+        """The candidacies for all known Environments, including those of documents of former
+        runs.
+        """
         return tuple(self._stands.values())
 
     def follow(self, composition: Composition) -> None:
@@ -163,7 +165,7 @@ class Leadership:
     def _lease_id(self) -> str:
         if not self._id:
             kept = _kept_id(self._folder / "lease-id")
-            # Of this host alone: a folder that was copied with its machine must not lead twice.
+            # The id is bound to this host, so that two copies of a machine do not both lead.
             self._id = str(uuid.uuid5(kept, socket.gethostname()))
         return self._id
 

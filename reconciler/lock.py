@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-_BEYOND = 1 << 20  # a byte after everything that is written
+_BEYOND = 1 << 20  # the locked byte lies behind everything that is written
 
 
 class Locked(Exception):
@@ -66,7 +66,7 @@ class FolderLock:
         except FileNotFoundError:
             return True
         except OSError:
-            return False  # a disk that cannot be asked is no other process
+            return False  # a disk error does not mean that another process has the lock
 
     def _opened(self) -> int | None:
         """The lock file; None where the folder can hold none, and then the lease on the share alone

@@ -25,7 +25,9 @@ _SECRET = re.compile(
 
 
 class TolerantStream:
-    """A log that cannot be written is no reason to stop: lines are dropped, which is said once."""
+    """A stream that drops lines when the log cannot be written, instead of stopping the daemon. It
+    says so once.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -69,7 +71,7 @@ def opened(path: Path) -> Iterator[TextIO]:
     try:
         yield file
     finally:
-        with suppress(OSError):  # what a full disk did not take is lost
+        with suppress(OSError):  # lines that a full disk did not take are lost
             file.close()
 
 
@@ -116,7 +118,7 @@ def mask(_logger: Any, _method: str, event: Any) -> Any:
 
 
 class _CleanFormatter(logging.Formatter):
-    """Of the log lines of libraries, which tell what servers answered."""
+    """Cleans the log lines of libraries, which contain answers of servers."""
 
     def format(self, record: logging.LogRecord) -> str:
         return clean(masked(super().format(record)))

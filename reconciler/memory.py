@@ -1,9 +1,9 @@
-"""Keeps the daemon small without holding it up. `waking` runs `Tidying.run`.
+"""Keeps the daemon's memory small without long pauses. `waking` runs `Tidying.run`.
 
 glibc keeps what a burst of work has freed, which after the first convergence of a hundred services
-is 10 to 25 MB of 150. And Python looks through everything that lives whenever a quarter has been
-added to it: with 1,000 services each such look took 0.3 s of CPU, and a list of all container apps
-was enough to start one.
+is 10 to 25 MB of 150. And Python starts a full garbage collection whenever a quarter has been added
+to the live objects: with 1,000 services each one took 0.3 s of CPU, and a list of all container
+apps was enough to start one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from asyncio import sslproto
 from collections.abc import Callable
 from functools import lru_cache
 
-EVERY = 10.0  # seconds; what was made in between is looked through in milliseconds
-WHOLE = 3600.0  # seconds between looks through everything
+EVERY = 10.0  # seconds; the objects made in between are collected in milliseconds
+WHOLE = 3600.0  # seconds between full collections
 TLS_BUFFER = 64 << 10  # bytes
 
 
 class Tidying:
-    """Sets aside what has stayed, so that the next look for unreachable cycles goes through what is
-    new alone. What becomes unreachable later is found by the look through everything.
+    """Freezes the objects that survive a collection, so that the next one looks at new objects
+    only. Cycles among frozen objects are freed by a full collection from time to time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ def keep_connections_small() -> None:
 
 
 def give_back() -> None:
-    """Give back what is free; does nothing where the C library is not glibc."""
+    """Return free memory to the system; does nothing if the C library is not glibc."""
     if trim := _trim():
         trim(0)
 

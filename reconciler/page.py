@@ -33,7 +33,7 @@ from reconciler.web.server import Status, WebServer
 from reconciler.web.spending import ReplicaPrice
 from reconciler.web.view import PageFacts, PageView, view_of
 
-SHARE = 20.0  # a view is made anew after this many times the seconds that the last one took
+SHARE = 20.0  # a view is reused for this many times the seconds that it took to make
 ADDRESS = "page.json"
 
 
@@ -156,7 +156,7 @@ def _prices(settings: Settings) -> Prices:
 
 
 def forget_address(folder: Path) -> None:
-    """Nobody serves a page at the address that was written down."""
+    """Remove the note of the page's address, because no page is served there any more."""
     with suppress(OSError):
         (folder / ADDRESS).unlink(missing_ok=True)
 

@@ -93,8 +93,8 @@ class Registrations:
         return False
 
     def why_not(self, key: ObjectKey) -> ReconcileError | None:
-        """A registered share whose key has just been rotated is about to be left for another: it is
-        no drift to put right.
+        """Why a registered share must not be corrected: its key has just been rotated, and another
+        registration will replace it.
         """
         if key.kind != Kind.STORAGE or not self.outdated():
             return None
@@ -102,8 +102,8 @@ class Registrations:
         return NotReadyYet(Reason.STORAGE_KEY_ROTATED, message)
 
     def events(self, names: Mapping[str, Names]) -> Iterator[Event]:
-        """What a person should know of rotations that nothing has been done about yet; `names` are
-        the names by now.
+        """Events about rotations that have not been handled yet; `names` are the names as of
+        now.
         """
         for name, found in self.found.items():
             if name in names and found.new:
@@ -132,8 +132,8 @@ class Registrations:
         self._looked[names.environment] = time.monotonic()
 
     def _being_made(self, names: Names, key: str) -> bool:
-        """Whether nothing can be registered but what is just being registered with this key: then
-        no call is needed to know it.
+        """Whether the only registration can be the one that is being made with this key, so that no
+        call is needed.
         """
         share = self.shares.open(share_of(names))
         written = share.mount_keys.get(mountkeys.path_of(names.managed_environment), {})

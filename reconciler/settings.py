@@ -219,7 +219,7 @@ class Settings:
 
 
 class NotifySettings(NamedTuple):
-    """Who is told of what happens, as written; `notification` checks it."""
+    """The receiver of notices, as written; `notification` checks it."""
 
     url: str
     form: str
@@ -252,7 +252,7 @@ def place_of(environ: Mapping[str, str] = os.environ, **given: Any) -> StatePlac
         return StatePlace(
             state_dir(environ, given.get("state_dir")) / "daemon" / "local", "local", "local Azure"
         )
-    # To find a folder nobody signs in: a secret may be one that only the daemon can read.
+    # The folder is found without signing in, because a secret may be readable by the daemon alone.
     settings = Settings.from_environment(environ, **{**given, "credential": "managed-identity"})
     return StatePlace(settings.daemon_dir, settings.target_key, settings.target_title)
 

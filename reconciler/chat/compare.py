@@ -175,7 +175,7 @@ class Compare:
 
 
 def _grow(told: Messages, question: ChatQuestion, answer: EndpointAnswer) -> None:
-    """Put the answer so far behind its question."""
+    """Append the answer so far to its question."""
     model, _ = versions.asked(question.choice)
     text = signed(answer.text, model, answer.version) if answer.done else answer.text
     if told[-1]["role"] == "user":

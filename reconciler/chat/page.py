@@ -215,8 +215,8 @@ class Page:
         picture: str | None,
         request: gr.Request,
     ) -> tuple[Any, str, Any, Any]:
-        """A message waits for its turn, also while an answer grows. With an image that cannot be
-        sent, the message goes back to where it was.
+        """Queue a message, also while an answer grows. A message with an image that cannot be sent
+        returns to the input box.
         """
         talk = self._talk(request)
         again: Any = gr.skip()
@@ -242,7 +242,9 @@ class Page:
         return gr.skip(), wording.pace(None)
 
     def _stopped(self, history: Messages, request: gr.Request) -> tuple[Any, Messages]:
-        """What waits is not sent either: a person who stops wants to say something else."""
+        """Waiting messages are not sent either, because a person who stops an answer wants to say
+        something else.
+        """
         talk = self._talk(request)
         talk.waiting.clear()
         talk.running = False

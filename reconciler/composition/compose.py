@@ -124,7 +124,7 @@ def _managed(environment: Environment) -> bool:
 
 
 def _around(environment: Environment, names: Names) -> Surroundings:
-    """What is the same for all services of an Environment."""
+    """The surroundings that all services of an Environment share."""
     gateway = environment.spec.gateway
     return Surroundings(
         names=names,
@@ -240,7 +240,8 @@ def _still_wanted(
         homes = [
             world.homes[service.metadata.name] for service in users if _ref(service) in refusals
         ]
-        # No app is here and all services live elsewhere: somebody changed the Environment's name.
+        # The Environment has no app, and all its services have theirs in another one: somebody
+        # changed the name of the Environment.
         if users and len(users) == len(homes) and name not in lived_in:
             del wanted[name]
             refusals[DocumentRef("Environment", name)] = _renamed(homes[0], name)

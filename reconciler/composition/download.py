@@ -75,7 +75,7 @@ class Downloads:
                 "configuration": {
                     "triggerType": "Manual",
                     "replicaTimeout": LONGEST,
-                    "replicaRetryLimit": 0,  # another try is the daemon's decision
+                    "replicaRetryLimit": 0,  # the daemon decides about another try
                     "manualTriggerConfig": {"parallelism": 1, "replicaCompletionCount": 1},
                 },
                 "template": {

@@ -75,7 +75,9 @@ def storage(environment: Environment, names: Names, generation: int, mode: str) 
 
 
 def workload_profiles(environment: Environment) -> list[dict[str, Any]]:
-    """The profiles as asked, or a serverless GPU one: it costs nothing while no replica lives."""
+    """The profiles of the document; by default a serverless GPU profile, which costs nothing while
+    no replica runs.
+    """
     asked = environment.spec.workload_profiles
     if asked is None:
         return [CONSUMPTION, DEFAULT_GPU]
@@ -118,9 +120,9 @@ def expand(
 
 
 def unify_shared(desired: Sequence[Desired]) -> list[Desired]:
-    """A resource that several Environments of one owner name, such as their resource group, is
-    asked for in the words of the first of them by name. Otherwise each would put its tags in place
-    of the other's, for ever.
+    """Give a resource that several Environments of one owner name, such as their resource group,
+    the body of the first Environment by name. Otherwise each of them would overwrite the tags of
+    the other, without end.
     """
     first: dict[tuple[str, ...], ResourceSpec] = {}
     for item in sorted(desired, key=lambda each: each.key.name):

@@ -70,7 +70,7 @@ def max_replicas(body: Body) -> int:
 
 
 def cooldown(body: Body) -> int | None:
-    """None in the template of a revision, which does not say it."""
+    """The cooldown; None in the template of a revision, which does not have it."""
     value = at(body, "properties", "template", "scale", "cooldownPeriod")
     return None if value is None else _number(value)
 

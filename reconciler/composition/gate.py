@@ -37,8 +37,8 @@ def key(documented: ApiKey) -> CatalogueKey:
 def in_front(
     app: str, keys: Iterable[ApiKey], documented: auth_fields.Limits
 ) -> GatewayInFront | None:
-    """The gateway `app`; its own key may ask for as much as the most generous of `keys`, which are
-    those of the service and of the Environment. None if there is no gateway.
+    """The gateway `app`; the limits of its own key are those of the most generous of `keys`, which
+    are those of the service and of the Environment. None if there is no gateway.
     """
     if not app:
         return None

@@ -35,7 +35,7 @@ IMAGE = f"docker.io/library/python:{sys.version_info.major}.{sys.version_info.mi
 PORT = 8000
 DATA_PATH = "/mnt/moorage-gateway"
 SHORT = 12
-GRACE = 60  # seconds for a request that is answered, beyond what a request may be held
+GRACE = 60  # seconds to answer a request, in addition to the time that it may be held
 
 
 def app_of(environment: Environment) -> str:

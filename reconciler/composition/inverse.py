@@ -64,7 +64,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     _field(Kind.APP, f"{_CONTAINER}.env", "env", found.variables, entries=True),
     _field(Kind.APP, f"{_CONTAINER}.args", "engine.args", found.flags, of=MODEL, entries=True),
-    # Only to read: a person who accepts such a flag must write beside it that it is meant.
+    # Only read: a person who accepts such a flag must also write `engine.allow`.
     _field(Kind.APP, f"{_CONTAINER}.args", "engine.allow", found.allowed, of=MODEL),
     *(
         _field(

@@ -1,5 +1,5 @@
-"""Where a service goes, and the error for a source that is not there yet. `compose` says both to
-`service`.
+"""Where a service belongs, and the error for a source that is not there yet. `compose` gives the
+first to `service`.
 """
 
 from __future__ import annotations

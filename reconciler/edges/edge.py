@@ -28,7 +28,7 @@ class Edge(ABC):
 
     @abstractmethod
     async def wait(self) -> None:
-        """Return when there is something to do, or to look at again."""
+        """Return when there is something to do or to check."""
 
     @abstractmethod
     async def act(self) -> None:
@@ -50,7 +50,7 @@ class EdgeOverObjects(Edge):
     async def do_for_each(
         self, items: Iterable[Desired[SpecT]], do: Callable[[Desired[SpecT]], Awaitable[None]]
     ) -> None:
-        """Do it for all of them, then raise the first error."""
+        """Act for every object, then raise the first error."""
         self._failed = {}
         for item in items:
             try:

@@ -188,7 +188,7 @@ class Notices(Edge):
         return {place for place, since in self._gone.items() if now - since >= SETTLED}
 
     def concerns(self) -> Collection[DocumentRef]:
-        """No document suffers from it; the log and the event report it."""
+        """None: no document depends on notices. The log and the event report the failure."""
         return ()
 
 

@@ -32,7 +32,7 @@ class RemoteEdge(Edge):
         self._arrived, self._load = arrived, load
         self._named, self._missing = named, missing
         self._resync = resync
-        self._looks = 0  # in a row at which something was missing
+        self._looks = 0  # consecutive looks at which something was missing
 
     async def wait(self) -> None:
         while True:
@@ -50,7 +50,9 @@ class RemoteEdge(Edge):
         self._looks = self._looks + 1 if self._missing() else 0
 
     def _pause(self) -> float:
-        """A missing source may come any moment, but with each look that is less likely."""
+        """A missing source may arrive at any moment, but after each look that becomes less
+        likely.
+        """
         return min(FIRST_PAUSE * 2.0**self._looks, self._resync) if self._looks else self._resync
 
     def concerns(self) -> Collection[DocumentRef]:

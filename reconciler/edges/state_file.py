@@ -43,7 +43,7 @@ class StateFile(Edge):
             self._database.restore()
 
     def _say(self) -> None:
-        """The file was lost, or is used again."""
+        """Report that the file cannot be used, or that it is used again."""
         if why := self._database.lost:
             message = f"{self._path} cannot be used ({why}); the daemon goes on from memory"
             self._tell(warning(Reason.STATE_NOT_KEPT, message, PLACE, PLACE))

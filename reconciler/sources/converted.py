@@ -131,7 +131,7 @@ class ConvertedAdapters:
 
     def _sweep(self) -> None:
         with suppress(OSError):
-            os.utime(self._root)  # the present, by the same clock that stamped the folders in it
+            os.utime(self._root)  # the current time, by the same clock that stamped the folders
             now = self._root.stat().st_mtime
             for folder in self._root.iterdir():
                 if now - folder.stat().st_mtime > KEPT:

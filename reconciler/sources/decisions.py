@@ -34,7 +34,7 @@ def note_decision(store: Store, document: DocumentRef, what: str, who: str, at: 
 
 
 def note_approval(store: Store, waits: Waiting, who: str, at: float) -> None:
-    """That `who` let go ahead what waits of one document."""
+    """Note that `who` approved what waits in one document."""
     ends = [f"{'delete' if each.gone else 'replace'} {each.key}" for each in waits.ends]
     changes = [
         f"{'change' if each.exists else 'create'} {each.key}"

@@ -96,7 +96,7 @@ class Directories:
                 touched = {Path(path) for _, path in batch}
                 self._touched(touched)
                 if touched & (plan[0] | plan[1]):
-                    return  # a watched directory itself was removed or replaced: its watch is dead
+                    return  # a watched directory was removed or replaced: its watch is dead
                 self.replan()
         except (OSError, RuntimeError) as error:
             if str(error) != self._complaint:

@@ -237,7 +237,7 @@ def _judged(
             found = loaded.remembered(
                 f"fit {path}", manifest.stamps.of_all(looked_at), partial(fit, folder, loaded)
             )
-            # Without a tree it could not be served a moment ago, when the trees were made.
+            # An adapter without a tree could not be read when the trees were made.
             if folder in trees and not found.problems:
                 ranks[folder] = found.rank
                 continue

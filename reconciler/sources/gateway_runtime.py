@@ -38,8 +38,8 @@ def unsupported() -> Missing | None:
 
 
 def machine_notes(document: object) -> Iterator[str]:
-    """A hint for whoever checks a document with a gateway on a machine whose daemon could not run
-    it. No error: the daemon may run elsewhere.
+    """A hint for a person who checks a document with a gateway on a machine that cannot make its
+    runtime. It is not an error, because the daemon may run elsewhere.
     """
     if isinstance(document, Environment) and document.spec.gateway is not None:
         why = unsupported()
@@ -60,7 +60,7 @@ def build_gateway_runtime(cache: Path) -> Path:
 
 
 def distributions() -> list[metadata.Distribution]:
-    """What NEEDS require, and what that requires, as installed."""
+    """The installed distributions in NEEDS, and everything that they require."""
     from packaging.requirements import Requirement  # only a daemon with a gateway needs it
 
     found: dict[str, metadata.Distribution] = {}

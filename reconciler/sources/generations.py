@@ -12,7 +12,7 @@ from reconciler.engine.store import Store
 
 
 class Generations:
-    """Those of the documents that were counted last."""
+    """The generations of the documents that were counted last."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -145,7 +145,7 @@ class GitCheckout:
         return True
 
     def _link(self, commit: str) -> None:
-        """Lead `current` to the commit in one step."""
+        """Point `current` to the commit atomically."""
         fresh = self._home / "next"
         fresh.unlink(missing_ok=True)
         try:

@@ -49,7 +49,8 @@ def _environment(choice: Choice) -> Iterator[str]:
     storage = _named(choice, accountName="storageAccountName", shareName="fileShareName")
     if "fileShareName" not in choice.existing.names:
         storage.append("quotaGiB: 1024")
-    elif choice.existing.quota:  # a share that somebody else made keeps its own without a word
+    elif choice.existing.quota:
+        # Only of a share that Moorage made; another share keeps its quota if the document has none.
         storage.append(f"quotaGiB: {choice.existing.quota}")
     if storage:
         yield f"  storage: {{{', '.join(storage)}}}"

@@ -128,7 +128,8 @@ def causes_of(conditions: Conditions) -> tuple[PlainCause, ...]:
             condition.last_transition_time,
         )
         found.setdefault((cause.reason, cause.message), cause)
-    # An operation that failed without a code is the shadow of a cause that has a name.
+    # An operation that failed without a code is only a consequence of another cause that has a
+    # name.
     named = [each for each in found.values() if each.reason != Reason.OPERATION_FAILED]
     told = named or list(found.values())
     once = [each for each in told if not any(_repeats(each, other) for other in told)]

@@ -63,5 +63,5 @@ def keep_token(folder: Path, given: str) -> WriteToken:
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(value + "\n")
     except OSError:
-        return WriteToken("", str(path))  # nobody can read the token, so nobody may decide
+        return WriteToken("", str(path))  # nobody can read the token, so nobody can decide
     return WriteToken(value, str(path))

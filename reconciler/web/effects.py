@@ -84,7 +84,7 @@ def _end(record: ObjectRecord, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) 
 
 
 def _apps_on(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) -> set[ObjectKey]:
-    """The container apps that stand on `key`, itself included."""
+    """The container apps that depend on `key`, itself included."""
     found, asked = set[ObjectKey](), [key]
     seen = set(asked)
     while asked:
@@ -98,7 +98,7 @@ def _apps_on(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) ->
 
 
 def _below(key: ObjectKey, refs: Mapping[ObjectKey, tuple[ObjectKey, ...]]) -> set[ObjectKey]:
-    """All on which `key` stands; what is made first stands on the fewest."""
+    """All objects that `key` depends on, those with the fewest dependencies first."""
     found, asked = set[ObjectKey](), [key]
     while asked:
         new = [each for each in refs.get(asked.pop(), ()) if each not in found]

@@ -155,7 +155,7 @@ class Pages:
         document = view.find(request.match_info["kind"], request.match_info["name"])
         if document is None:
             return self._missing(view)
-        if document.waits is None:  # somebody else was faster
+        if document.waits is None:  # another person has decided meanwhile
             return self._confirmation(view, document, ())
         effects = self._effects(view, document)
         if refusal := await self._refusal(request, effects):

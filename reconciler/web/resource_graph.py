@@ -1,4 +1,4 @@
-"""The resources of a document as a graph: each with its state, what it stands on, and the leaf that
+"""The resources of a document as a graph: each with its state, its dependencies, and the leaf that
 explains why it is not well. Pure, from the records.
 """
 
@@ -57,7 +57,7 @@ def tone_of(record: ObjectRecord) -> Tone:
 def graph_of(
     own: Iterable[ObjectKey], records: Mapping[ObjectKey, ObjectRecord]
 ) -> list[ResourceNode]:
-    """The resources `own` of a document and those of other documents that they stand on,
+    """The resources `own` of a document and those of other documents that they depend on,
     references first.
     """
     return [_node(records[key], records) for key in _ordered(own, records)]
