@@ -33,6 +33,17 @@ _SKUS = {
     "free": "Free",
     "capacityreservation": "CapacityReservation",
 }
+# What a field is where neither this write nor an earlier one has set it.
+_DEFAULTS: Body = {
+    "retentionInDays": 30,
+    "publicNetworkAccessForIngestion": "Enabled",
+    "publicNetworkAccessForQuery": "Enabled",
+}
+_FEATURES: Body = {
+    "legacy": 0,
+    "searchVersion": 1,
+    "enableLogAccessUsingOnlyResourcePermissions": True,
+}
 _SKU: Any = {"name": TEXT, "capacityReservationLevel": WHOLE}
 _WORKSPACE: Any = {
     **COMMON,
@@ -262,16 +273,6 @@ def _shape(body: Body, before: Body, place: str) -> Body:
     defaults.
     """
     now, sent, old = clock.zulu(), body.get("properties") or {}, before.get("properties") or {}
-    sku = known_fields(_SKU, sent.get("sku") or old.get("sku") or {})
-    sku["name"] = _SKUS.get(str(sku.get("name", "")).lower(), sku.get("name", "PerGB2018"))
-    sku["lastSkuUpdate"] = old["sku"]["lastSkuUpdate"] if old.get("sku") else now
-    days = sent.get("retentionInDays") or old.get("retentionInDays") or 30
-    if not isinstance(days, int) or not (4 <= days <= 730):
-        raise bad_request(
-            "InvalidParameter",
-            f"'RetentionInDays' property doesn't match the SKU limits. Value '{days}' is not"
-            " valid.",
-        )
     cap = (sent.get("workspaceCapping") or {}).get(
         "dailyQuotaGb", (old.get("workspaceCapping") or {}).get("dailyQuotaGb", -1.0)
     )
@@ -279,15 +280,9 @@ def _shape(body: Body, before: Body, place: str) -> Body:
     properties: Body = {
         "customerId": old.get("customerId") or str(uuid.uuid4()),
         "provisioningState": state if state == "Creating" else "Succeeded",
-        "sku": sku,
-        "retentionInDays": days,
-        "features": {
-            "legacy": 0,
-            "searchVersion": 1,
-            "enableLogAccessUsingOnlyResourcePermissions": True,
-            **(old.get("features") or {}),
-            **(sent.get("features") or {}),
-        },
+        "sku": _sku(sent, old, now),
+        **{name: sent.get(name) or old.get(name) or usual for name, usual in _DEFAULTS.items()},
+        "features": {**_FEATURES, **(old.get("features") or {}), **(sent.get("features") or {})},
         "workspaceCapping": {
             "dailyQuotaGb": cap,
             "quotaNextResetTime": _reset(place),
@@ -296,11 +291,23 @@ def _shape(body: Body, before: Body, place: str) -> Body:
         "createdDate": old.get("createdDate") or now,
         "modifiedDate": now,
     }
-    for name in ("publicNetworkAccessForIngestion", "publicNetworkAccessForQuery"):
-        properties[name] = sent.get(name) or old.get(name) or "Enabled"
+    days = properties["retentionInDays"]
+    if not isinstance(days, int) or not (4 <= days <= 730):
+        raise bad_request(
+            "InvalidParameter",
+            f"'RetentionInDays' property doesn't match the SKU limits. Value '{days}' is not"
+            " valid.",
+        )
     shaped: Body = {"properties": properties, "location": place, "etag": _etag()}
     kept = before.get("tags") if body.get("tags") is None else tracked.tags(body) or {}
     return shaped if kept is None else {**shaped, "tags": kept}
+
+
+def _sku(sent: Body, old: Body, now: str) -> Body:
+    sku: Body = known_fields(_SKU, sent.get("sku") or old.get("sku") or {})
+    sku["name"] = _SKUS.get(str(sku.get("name", "")).lower(), sku.get("name", "PerGB2018"))
+    sku["lastSkuUpdate"] = old["sku"]["lastSkuUpdate"] if old.get("sku") else now
+    return sku
 
 
 def _reset(place: str) -> str:
