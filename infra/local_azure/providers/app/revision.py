@@ -3,6 +3,7 @@ on and off.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.local_azure import clock
@@ -116,87 +117,82 @@ class Revisions(Provider):
         return app, record
 
 
+@dataclass(frozen=True)
+class ContainerState:
+    """A container of a replica; `state` is Azure's runningState."""
+
+    name: str
+    ready: bool
+    started: bool
+    restarts: int
+    state: str
+    details: str
+
+
 def _replica(call: Call, revision: Record, status: ReplicaStatus) -> Body:
-    """One replica with its containers: the first as the probes know it, the others as they run."""
-    stream = (
-        f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/replicas/{status.name}"
-    )
-    template, beside = (
-        revision.body["template"],
-        {sidecar.name: sidecar for sidecar in status.beside},
-    )
-    containers = []
-    for container in template["containers"]:
-        sidecar = beside.get(container["name"])
-        runs = sidecar.running_state == "Running" if sidecar else False
-        containers.append(
-            _container(
-                call.version,
-                stream,
-                container["name"],
-                ready=runs if sidecar else status.ready,
-                started=runs if sidecar else status.started,
-                restarts=sidecar.restart_count if sidecar else status.restart_count,
-                state=sidecar.running_state if sidecar else status.running_state,
-                details=sidecar.details if sidecar else status.details,
-            )
-        )
-    first = [
-        _container(
-            call.version,
-            stream,
-            entry["name"],
-            ready=done,
-            started=False,
-            restarts=0,
-            state=state,
-            details="",
-        )
-        for entry in template["initContainers"] or []
-        for done, state in [
-            (True, "Terminated") if status.running_state == "Running" else (False, "Waiting")
-        ]
-    ]
+    """One replica with its containers."""
+    place = f"replicas/{status.name}"
+    stream = f"{call.base}{revision.id.replace('/providers/Microsoft.App', '')}/{place}"
+    template = revision.body["template"]
     # The API of replicas knows only these two states, and the containers say more. Those of a
     # replica that is ending keep their last state (recorded).
     runs = status.running_state == "Running" and not status.ending
-    state = "Running" if runs else "NotRunning"
-    properties: Body = {
-        "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "runningState": state,
-        "runningStateDetails": "",
-        "containers": containers,
-        "initContainers": first,
-    }
-    kind = "Microsoft.App/containerapps/revisions/replicas"
     return {
-        "id": f"{revision.id}/replicas/{status.name}",
+        "id": f"{revision.id}/{place}",
         "name": status.name,
-        "type": kind,
-        "properties": properties,
+        "type": "Microsoft.App/containerapps/revisions/replicas",
+        "properties": {
+            "createdTime": status.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "runningState": "Running" if runs else "NotRunning",
+            "runningStateDetails": "",
+            "containers": [
+                _container(call.version, stream, each) for each in _states(template, status)
+            ],
+            "initContainers": [
+                _container(call.version, stream, each) for each in _init_states(template, status)
+            ],
+        },
     }
 
 
-def _container(
-    version: str,
-    stream: str,
-    name: str,
-    *,
-    ready: bool,
-    started: bool,
-    restarts: int,
-    state: str,
-    details: str,
-) -> Body:
-    where = f"{stream}/containers/{name}"
+def _states(template: Body, status: ReplicaStatus) -> Iterator[ContainerState]:
+    """The first container as the probes know it, the others as they run."""
+    beside = {sidecar.name: sidecar for sidecar in status.beside}
+    for container in template["containers"]:
+        name = container["name"]
+        if sidecar := beside.get(name):
+            runs, restarts = sidecar.running_state == "Running", sidecar.restart_count
+            state, details = sidecar.running_state, sidecar.details
+            yield ContainerState(name, runs, runs, restarts, state, details)
+        else:
+            yield ContainerState(
+                name,
+                status.ready,
+                status.started,
+                status.restart_count,
+                status.running_state,
+                status.details,
+            )
+
+
+def _init_states(template: Body, status: ReplicaStatus) -> Iterator[ContainerState]:
+    done = status.running_state == "Running"
+    for container in template["initContainers"] or []:
+        state = "Terminated" if done else "Waiting"
+        yield ContainerState(container["name"], done, False, 0, state, "")
+
+
+def _container(version: str, stream: str, shown: ContainerState) -> Body:
+    where = f"{stream}/containers/{shown.name}"
+    digest = hashlib.sha256(f"{where}/{shown.restarts}".encode()).hexdigest()
     return {
-        "name": name,
-        "containerId": f"containerd://{hashlib.sha256(f'{where}/{restarts}'.encode()).hexdigest()[:32]}",
-        "ready": ready,
-        "started": started,
-        "restartCount": restarts,
-        "runningState": state,
-        "runningStateDetails": details,
+        "name": shown.name,
+        "containerId": f"containerd://{digest[:32]}",
+        "ready": shown.ready,
+        "started": shown.started,
+        "restartCount": shown.restarts,
+        "runningState": shown.state,
+        "runningStateDetails": shown.details,
         "logStreamEndpoint": f"{where}/logstream",
         "execEndpoint": f"{where.replace('https://', 'wss://')}/exec",
         **(
