@@ -13,8 +13,8 @@ from reconciler.api.kinds import Kind
 from reconciler.arm import ids, operations, resources, storage
 from reconciler.arm.clients import Arm
 from reconciler.arm.inventory import NEW, Inventory
+from tests.arm.conftest import SUBSCRIPTION
 
-SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 GROUP = ids.resource_group(SUBSCRIPTION, "rg")
 ACCOUNT = ids.storage_account(SUBSCRIPTION, "rg", "acct")
 SHARE = ids.share(SUBSCRIPTION, "rg", "acct", "phi")

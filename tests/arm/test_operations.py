@@ -8,8 +8,9 @@ from reconciler.api.kinds import Kind
 from reconciler.api.versions import APP as VERSION
 from reconciler.arm import apps, environments, operations, resources, storage
 from reconciler.engine.errors import Busy, NotReadyYet, Throttled, TransportFailed, WaitingForHuman
+from tests.arm.conftest import SUBSCRIPTION
 
-S = "/subscriptions/00000000-0000-0000-0000-000000000001"
+S = f"/subscriptions/{SUBSCRIPTION}"
 GROUP = f"{S}/resourceGroups/rg"
 APP = f"{GROUP}/providers/Microsoft.App/containerApps/phi"
 ENVIRONMENT = f"{GROUP}/providers/Microsoft.App/managedEnvironments/cae"

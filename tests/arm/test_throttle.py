@@ -9,8 +9,8 @@ import pytest
 from reconciler.arm.throttle import Throttle
 from reconciler.engine.errors import Throttled
 from reconciler.engine.urgency import urgency
+from tests.arm.conftest import SUBSCRIPTION
 
-SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 OTHER = "00000000-0000-0000-0000-000000000002"
 AT_GATEWAY = {"Retry-After": "30", "x-ms-failure-cause": "gateway"}
 REFUSED = {"error": {"code": "SubscriptionRequestsThrottled", "message": "Too many."}}
