@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from infra.local_azure.faults import commands
 from tests.e2e.ground import ROOT, Ground, aimed_at
 from tests.forked_commands import COMMANDS, Command
 from tests.patience import LEAST, patient
@@ -128,6 +129,12 @@ class Stage(Ground):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def script(self, *faults: Mapping[str, Any], seed: int = 0) -> None:
+        """Make these the whole script of the local Azure; none end every fault."""
+        file = self.root / "faults.json"
+        file.write_text(json.dumps({"seed": seed, "faults": list(faults)}))
+        assert commands.load(self.azure_dir / "faults.db", file) == 0
 
     def code(self, name: str, version: str = "one") -> None:
         """Write the service's code, atomically, as a careful editor does."""

@@ -2,11 +2,8 @@
 by itself when the cause is gone.
 """
 
-import json
-
 import pytest
 
-from infra.local_azure.faults import commands
 from reconciler.api import versions
 from reconciler.arm import ids
 from reconciler.cli.app import run
@@ -85,12 +82,6 @@ CAUSES = {
 }
 
 
-def script(stage, *faults):
-    file = stage.root / "faults.json"
-    file.write_text(json.dumps({"seed": 0, "faults": list(faults)}))
-    assert commands.load(stage.azure_dir / "faults.db", file) == 0
-
-
 def told(up, name, reason):
     """The first condition of the Environment or the service with that reason."""
     documents = [up.document(name, "Environment"), up.document(f"web-{name}")]
@@ -144,12 +135,12 @@ async def test_the_first_look_at_azure_waits_for_what_a_person_can_mend(stage):
     """
     save(stage, "first")
     refused = {"fault": "Forbidden", "operation": ENVIRONMENTS, "method": "GET"}
-    script(stage, refused)
+    stage.script(refused)
     assert "AuthorizationFailed" in stage.once(code=4, MOORAGE_OWNER="first").stderr
     with stage.watching(MOORAGE_OWNER="first") as up:
         await up.until(lambda: "Moorage tries again by itself" in up.output, 20, "it is told")
         assert up.output.count("AuthorizationFailed") == 1
-        script(stage)
+        stage.script()
         await up.converged("web-first")
 
 
@@ -159,10 +150,10 @@ async def test_a_cause_is_told_by_its_name_and_heals(stage, cause, capsys):
     fault, reason, remedy = CAUSES[cause]
     name = cause.replace(" ", "-")[:12].rstrip("-")
     save(stage, name)
-    script(stage, fault)
+    stage.script(fault)
     async with inside(stage, name) as up:
         await stands(up, name, reason, remedy, capsys)
-        script(stage)
+        stage.script()
         await up.converged(f"web-{name}")
 
 
@@ -173,7 +164,7 @@ async def test_a_revision_that_azure_refused_is_in_the_history(stage):
     save(stage, "refused")
     async with inside(stage, "refused") as up:
         await up.converged("web-refused")
-        script(stage, CAUSES["image not found"][0])
+        stage.script(CAUSES["image not found"][0])
         env = [{"name": "COLOUR", "value": "red"}]
         await up.save(
             environment("refused"), service("web-refused", environment="refused", env=env)
@@ -185,7 +176,7 @@ async def test_a_revision_that_azure_refused_is_in_the_history(stage):
         assert 'manifest tagged by "1" is not found' in attempt.problem
         assert any("env" in path for path in attempt.changes)
         assert found.listed[0] == attempt
-        script(stage)
+        stage.script()
 
 
 async def test_a_provider_is_registered_by_itself(stage, capsys):
@@ -206,7 +197,7 @@ async def test_an_operation_that_ends_unregistered_is_tried_again(stage, capsys)
     code = "MissingSubscriptionRegistration"
     text = "The subscription is not registered to use namespace 'Microsoft.App'."
     fault = {"fault": "OperationFails", "operation": ENVIRONMENTS, "code": code, "message": text}
-    script(stage, {**fault, "times": 1})
+    stage.script({**fault, "times": 1})
     async with inside(stage, "late") as up:
         await tells(up, "Registering", "Microsoft.App", capsys)
         await up.converged("web-late")
@@ -262,12 +253,12 @@ async def test_a_failed_environment_is_told_and_written_again(stage, capsys):
     save(stage, "failed")
     async with inside(stage, "failed") as up:
         await up.converged("web-failed")
-        script(stage, {"fault": "EnvironmentFails", "operation": ENVIRONMENTS, "times": 1})
+        stage.script({"fault": "EnvironmentFails", "operation": ENVIRONMENTS, "times": 1})
         arm, names = up.daemon.arm, up.daemon.composition.names["failed"]
         place = (arm.subscription_id, names.resource_group, names.managed_environment)
         await arm.get_json(ids.environment(*place), versions.APP)
         await tells(up, "EnvironmentFailed", "failed", capsys)
-        script(stage)
+        stage.script()
         await up.until(lambda: told(up, "failed", "EnvironmentFailed") is None, "it is well again")
         assert "EnvironmentFailed" in up.events()
         assert "DriftFound" not in up.events()
@@ -285,11 +276,11 @@ async def test_a_share_without_shared_keys_is_told(stage, capsys):
         scope = ids.storage_account(arm.subscription_id, names.resource_group, names.account)
         forbidden = {"properties": {"allowSharedKeyAccess": False}}
         await arm._send("PATCH", scope, "2025-06-01", forbidden)
-        script(stage, {"fault": "PolicyDenied", "operation": ACCOUNTS})
+        stage.script({"fault": "PolicyDenied", "operation": ACCOUNTS})
         stage.code("web-keys", "two")
         reason = "Azure:KeyBasedAuthenticationNotPermitted"
         await stands(up, "keys", reason, "allow shared key access", capsys)
-        script(stage)
+        stage.script()
         await up.converged("web-keys")
 
 
@@ -318,8 +309,8 @@ async def test_a_quota_without_gpus_is_told(stage, capsys):
         service("web-gpu", environment="gpu", workloadProfileName="gpu",
                 progressDeadlineSeconds=10),
     )  # fmt: skip
-    script(stage, {"fault": "NoGpuQuota"})
+    stage.script({"fault": "NoGpuQuota"})
     async with inside(stage, "gpu") as up:
         await stands(up, "gpu", "ReplicasMissing", "0 of 0, 0 left", capsys)
-        script(stage)
+        stage.script()
         await up.converged("web-gpu")

@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from infra.local_azure.faults import commands
 from tests.e2e.inside import inside
 from tests.e2e.stage import ask, environment, is_converged, service
 
@@ -36,13 +35,6 @@ MIX = [
 ]
 
 
-def script(stage, *entries, seed=0):
-    """Make these the whole script of the stage's local Azure."""
-    file = stage.root / "faults.json"
-    file.write_text(json.dumps({"seed": seed, "faults": list(entries)}))
-    assert commands.load(stage.azure_dir / "faults.db", file) == 0
-
-
 def documents(colour):
     return environment("dev"), service(
         "web", environment="dev", env=[{"name": "COLOUR", "value": colour}]
@@ -59,13 +51,13 @@ async def test_a_restless_azure_leads_to_the_same_end(make_stage, seed):
     stage = make_stage()
     stage.code("web")
     stage.save(*documents("red"))
-    script(stage, *MIX, seed=seed)
+    stage.script(*MIX, seed=seed)
     up = stage.up(resync=2)
     await up.converged("web", "dev", seconds=100)
     stage.save(*documents("green"))
     await up.settled_on("web", seconds=100, colour="green")
     up.end()
-    script(stage)
+    stage.script()
     before = len(stage.journal())
     stage.once("-y")
     assert stage.writes(since=before) == []
@@ -157,7 +149,7 @@ async def test_an_operation_that_ends_badly_is_done_again(make_stage, fault, rea
     stage = make_stage()
     stage.code("web")
     stage.save(*documents("red"))
-    script(stage, fault)
+    stage.script(fault)
     async with inside(stage, "dev") as up:
         await up.until(lambda: serves(up, "red"), "web serves", 100)
     listed = json.loads(stage.moorage("local-azure", "faults", "list", "-o", "json").stdout)

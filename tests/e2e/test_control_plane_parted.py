@@ -2,14 +2,12 @@
 Azure. The other one takes over, and the one that was cut off comes back as the second.
 """
 
-import json
 import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from infra.local_azure.faults import commands
 from tests.e2e.ground import is_write
 from tests.e2e.two_daemons import TAKEOVER, cloud, save, user  # noqa: F401 - two fixtures
 
@@ -24,12 +22,6 @@ CUTS = {
 def daemon(stage, name):
     own = {"MOORAGE_STATE_DIR": str(stage.root / name), "AZURE_HTTP_USER_AGENT": name}
     return stage.up("-y", resync=10, **own)
-
-
-def script(cloud, *faults):
-    file = cloud.root / "faults.json"
-    file.write_text(json.dumps({"seed": 0, "faults": list(faults)}))
-    assert commands.load(cloud.azure_dir / "faults.db", file) == 0
 
 
 def writers(cloud, since):
@@ -68,7 +60,7 @@ async def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(user, cloud, 
         lambda: ups["second"].condition("web", "Ready")["status"] == "True", SOON
     )
     for (leads, waits), colour in ((names, "green"), (names[::-1], "blue")):
-        script(cloud, {**cut, "client": f"*{leads}*"})
+        cloud.script({**cut, "client": f"*{leads}*"})
         since, began = len(cloud.journal()), time.monotonic()
         save(user, f"{colour}-at-once")  # the leader may begin with it, and even end it
         await ups[leads].until(lambda who=leads: not may_write(ups[who]), SOON, "the lease's end")
@@ -79,7 +71,7 @@ async def test_a_leader_that_is_cut_off_is_replaced_and_comes_back(user, cloud, 
         assert ups[leads].condition("web", "Synced")["status"] != "True"
         order = writers(cloud, since)
         assert order == sorted(order, key=(leads, waits).index), "the loser wrote after the winner"
-        script(cloud)
+        cloud.script()
         await ups[leads].converged("web")  # it looks again, and finds what the other one wrote
         since = len(cloud.journal())
         save(user, f"{colour}-again")

@@ -3,17 +3,14 @@ nobody's request fails.
 """
 
 import asyncio
-import json
 
 import pytest
 
-from infra.local_azure.faults import commands
 from tests.e2e.load import Load
 from tests.e2e.outside import outside
 from tests.e2e.stage import environment, is_converged, service
 
 GROUP, ENVIRONMENT, ACCOUNT = "rg-rotation", "cae-rotation", "strotation01"
-SCRIPT = {"seed": 1, "faults": [{"fault": "StaleMountKey"}]}
 
 
 def ground():
@@ -28,8 +25,7 @@ def up(stage):
     """Two services, one of which sleeps when nobody asks; a storage that is given another key can
     be mounted no more.
     """
-    (stage.root / "faults.json").write_text(json.dumps(SCRIPT))
-    assert commands.load(stage.azure_dir / "faults.db", stage.root / "faults.json") == 0
+    stage.script({"fault": "StaleMountKey"}, seed=1)
     stage.code("web")
     stage.code("nap")
     stage.save(

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from infra.local_azure.faults import commands
 from tests.e2e.stage import ask, service
 
 GOOD = "kind: InferenceService\napiVersion: moorage.dev/v1alpha1\nmetadata: {name: web}\nspec:\n"
@@ -105,20 +104,11 @@ async def test_a_save_does_not_wait_for_the_list_of_all_apps(stage, up):
     """
     stage.save(coloured("blue"))
     await up.settled_on("web", colour="blue")
-    file = stage.root / "faults.json"
-    slow = {
-        "fault": "Slow",
-        "plane": "arm",
-        "method": "GET",
-        "operation": "Microsoft.App/jobs",
-        "seconds": 60,
-    }
-    file.write_text(json.dumps({"faults": [slow]}))
-    assert commands.load(stage.azure_dir / "faults.db", file) == 0
+    slow = {"fault": "Slow", "plane": "arm", "method": "GET", "operation": "Microsoft.App/jobs"}
+    stage.script({**slow, "seconds": 60})
     stage.save(coloured("yellow"))
     await up.settled_on("web", seconds=40, colour="yellow")
-    file.write_text(json.dumps({"faults": []}))
-    assert commands.load(stage.azure_dir / "faults.db", file) == 0
+    stage.script()
 
 
 def test_events_are_told_once(stage, up):

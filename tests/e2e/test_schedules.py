@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from infra.local_azure.faults import commands
 from reconciler.cli.history import history_of
 from reconciler.sources.orders import order_rollback
 from tests.e2e.inside import inside
@@ -266,9 +265,7 @@ class Run:
         self.stage.save(*self.world.documents())
 
     def script(self, *faults):
-        file = self.stage.root / "faults.json"
-        file.write_text(json.dumps({"seed": self.schedule.seed, "faults": list(faults)}))
-        assert commands.load(self.stage.azure_dir / "faults.db", file) == 0
+        self.stage.script(*faults, seed=self.schedule.seed)
 
     def told(self, reason):
         """The reason, or that what failed for it was taken back."""
