@@ -8,7 +8,7 @@ it can be stored, and a daemon that starts later goes on with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -123,7 +123,7 @@ async def poll(arm: Arm, token: str, scope: str, version: str = "") -> Progress:
     """
     if version and arm.inventory.is_made(scope):
         found = await arm.get_json(scope, version) or {}
-        state = _state(found)
+        state = state_of(found)
         if state == "succeeded":
             arm.inventory.ended(scope)
             arm.inventory.learn(scope, found)
@@ -182,7 +182,7 @@ def _progress(status: str, body: dict[str, Any], wait: float | None) -> Progress
     A workspace's operation URL is the workspace: a 200 with `Creating` is not the end. And an
     environment's update can succeed as an operation while the resource says `Failed`.
     """
-    state = _state(body)
+    state = state_of(body)
     if status.lower() in _FAILED or state in _FAILED:
         return Progress(done=True, error=translate_operation(body or {"status": status}))
     if status.lower() != "succeeded" or state in _UNDER_WAY:
@@ -202,7 +202,8 @@ def _unanswered(response: Any) -> Progress:
     raise error
 
 
-def _state(body: dict[str, Any]) -> str:
+def state_of(body: Mapping[str, Any]) -> str:
+    """The provisioning state of a resource or an operation in lower case; empty without one."""
     return str((body.get("properties") or {}).get("provisioningState") or "").lower()
 
 

@@ -83,7 +83,7 @@ class ArmResource(Generic[Spec, Next]):
         raise NotImplementedError
 
     def ready(self, found: Mapping[str, Any]) -> bool:
-        return self.state(found) in ("succeeded", "")
+        return operations.state_of(found) in ("succeeded", "")
 
     def judged(self, change: Change) -> Change:
         """A change with its effect, where that depends on the values."""
@@ -112,7 +112,7 @@ class ArmResource(Generic[Spec, Next]):
         compared = diff(self._owned(spec, found), found, self.rules)
         changes = tuple(self.judged(change) for change in compared)
         self._refuse_immutable(spec, changes)
-        state, marks = self.state(found), self._unwell(spec, found)
+        state, marks = operations.state_of(found), self._unwell(spec, found)
         if marks and not changes:
             # Only a write brings it back, even one that changes nothing.
             changes = (
@@ -149,7 +149,7 @@ class ArmResource(Generic[Spec, Next]):
 
     def _unwell(self, spec: Spec, found: Mapping[str, Any]) -> tuple[Mark, ...]:
         """What Azure says about a resource in state Failed or Canceled; nothing otherwise."""
-        state = self.state(found)
+        state = operations.state_of(found)
         if state not in UNWELL:
             return ()
         message = f"{self.name} {spec.name} is {state}: {fault_of_operation(found).message}"
@@ -226,10 +226,6 @@ class ArmResource(Generic[Spec, Next]):
 
     def _origin(self, spec: Spec, found: Mapping[str, Any]) -> Origin:
         return Origin.OURS if self.is_ours(found, spec.environment) else Origin.ADOPTED
-
-    @staticmethod
-    def state(found: Mapping[str, Any]) -> str:
-        return str((found.get("properties") or {}).get("provisioningState") or "").lower()
 
     def _owned(self, spec: Spec, found: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The fields that we own: all of our body on our own resource, only what the document sets

@@ -17,7 +17,7 @@ from reconciler.api.kinds import Kind
 from reconciler.api.outputs import AppOutputs, Boot, CatalogueOutputs, ResourceOutputs
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ContainerAppSpec
-from reconciler.arm import apps, ids, ownership
+from reconciler.arm import apps, ids, operations, ownership
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.engine.external import (
@@ -89,7 +89,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         differences = diff(adoption.asked(spec, found, origin), found, self.rules)
         self._refuse_immutable(spec, differences)
         # Azure shows the old revision as the newest until the write has ended.
-        if (state := self.state(found)) not in SETTLED:
+        if (state := operations.state_of(found)) not in SETTLED:
             return _busy(state, before, origin)
         return await self._followed(desired, facts, found, origin, differences)
 

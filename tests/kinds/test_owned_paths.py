@@ -14,6 +14,7 @@ import pytest
 from reconciler.api import tags
 from reconciler.api.kinds import Kind
 from reconciler.api.resources import SHARE_OWNER
+from reconciler.arm import operations
 from reconciler.engine.diff import diff
 from reconciler.engine.errors import NotOwned, ReconcileError
 from reconciler.engine.external import Change
@@ -147,7 +148,7 @@ async def write(bench: Bench, item: Any, values: list[tuple[Leaf, Any]]) -> None
         sent["properties"].setdefault("template", {})["revisionSuffix"] = "altered"
     await arm._send(method, id_, version, sent)
     async with asyncio.timeout(90):
-        while kind.state(await arm.get_json(id_, version)) not in SETTLED:
+        while operations.state_of(await arm.get_json(id_, version)) not in SETTLED:
             await asyncio.sleep(0.05)
 
 
