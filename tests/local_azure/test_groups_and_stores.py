@@ -84,7 +84,7 @@ async def test_resources_are_listed_with_filters(clients, group):
     assert "nextLink" not in rest
 
 
-async def test_an_account_is_made_in_its_own_time(clients, group):
+async def test_an_account_is_made_in_its_own_time(clients, group, slow_operations):
     """202 without a body; listKeys is refused until it stands; then keys, defaults and the file
     endpoint are there.
     """
