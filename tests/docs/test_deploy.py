@@ -30,8 +30,6 @@ ROLE = json.loads((DEPLOY / "role-definition.json").read_text())
 
 # The ARM type behind each operation group of the SDKs that reconciler/arm writes with.
 GROUPS = {
-    "resources.resource_groups": "Microsoft.Resources/subscriptions/resourceGroups",
-    "log_analytics.workspaces": "Microsoft.OperationalInsights/workspaces",
     "storage.storage_accounts": "Microsoft.Storage/storageAccounts",
     "storage.file_shares": "Microsoft.Storage/storageAccounts/fileServices/shares",
     "apps.managed_environments": "Microsoft.App/managedEnvironments",
@@ -41,6 +39,7 @@ GROUPS = {
     "apps.container_apps_revisions": "Microsoft.App/containerApps/revisions",
 }
 VERBS = {"create": "write", "create_or_update": "write", "update": "write", "delete": "delete"}
+METHODS = {"PUT": "write", "PATCH": "write", "DELETE": "delete"}
 # What the inventory lists, and where its scopes are.
 LISTED = {
     **{kind: kind.arm.name for kind in Kind if kind.arm},
@@ -110,8 +109,8 @@ def _sdk_calls(function):
 
 
 def _raw_calls(function):
-    """The action behind `arm.post_json(f"{ids.app(…)}/listSecrets", …)` and
-    `arm.list_json(f"{ids.…}/usages", …)`.
+    """The action behind `arm.post_json(f"{ids.app(…)}/listSecrets", …)`,
+    `arm.list_json(f"{ids.…}/usages", …)` and `arm.begin, "PUT", id`.
     """
     source = ast.unparse(function)
     for name, text in re.findall(r"(\w+) = f['\"](.+?)['\"]\n", source):  # a path with a name
@@ -120,6 +119,10 @@ def _raw_calls(function):
         match = re.fullmatch(r"\{ids\.(\w+)\(.*\)\}/(\w+)", text)
         if match:
             yield f"{IDS[match[1]]}/{match[2]}/{'action' if method == 'post_json' else 'read'}"
+    # `arm.begin, "PUT", scope` after `scope = ids.workspace(…)`
+    scopes = dict(re.findall(r"(\w+) = ids\.(\w+)\(", source))
+    for method, name in re.findall(r"arm\.begin, '(\w+)', (\w+)", source):
+        yield f"{IDS[scopes[name]]}/{METHODS[method]}"
 
 
 def _checked():
@@ -174,6 +177,7 @@ def test_the_parser_sees_what_it_should():
     ):
         assert f"Microsoft.App/{action}" in NEEDED
     assert "Microsoft.Storage/storageAccounts/listKeys/action" in NEEDED
+    assert "Microsoft.OperationalInsights/workspaces/delete" in NEEDED
     for action in (
         "Microsoft.Storage/checkNameAvailability/read",
         "Microsoft.Authorization/permissions/read",
