@@ -43,7 +43,7 @@ from reconciler.sources.documents import DocumentSource
 from reconciler.sources.files import FileSource
 from reconciler.sources.git import GitCheckout
 from reconciler.sources.identity import DocumentSet, set_of
-from reconciler.sources.orders import show_pauses
+from reconciler.sources.pauses import show_pauses
 from reconciler.sources.remote import RemoteSources
 from reconciler.sources.set_files import note_files, other_files
 from reconciler.toolkit.config_file import ConfigFiles

@@ -47,8 +47,8 @@ from reconciler.sources.orders import (
     returns_of,
     rollbacks_of,
     rotations_of,
-    with_pauses,
 )
+from reconciler.sources.pauses import with_pauses
 from reconciler.sources.policy import with_sync_policy
 from reconciler.sources.remote import Fetched, RemoteSources
 

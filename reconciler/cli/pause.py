@@ -1,5 +1,5 @@
 """`moorage pause`, `moorage resume` and `moorage reconcile`: what a person tells the daemon about a
-document. `sources.orders` keeps it in the store, where the daemon reads it.
+document. `sources.pauses` and `sources.orders` keep it in the store, where the daemon reads it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def pause(
     differs; what is deployed keeps serving.
     """
     from reconciler.sources.decisions import caller
-    from reconciler.sources.orders import order_pause
+    from reconciler.sources.pauses import order_pause
 
     said = "{ref} is paused: nothing is written for it until `moorage resume {ref.name}`"
     _tell(
@@ -61,7 +61,7 @@ def resume(
 ) -> None:
     """Let the daemon write for a document again after moorage pause."""
     from reconciler.sources.decisions import caller
-    from reconciler.sources.orders import end_pause, pause_of
+    from reconciler.sources.pauses import end_pause, pause_of
 
     def act(store: Store, ref: DocumentRef) -> None:
         if pause_of(store, ref) is None:
@@ -99,7 +99,7 @@ def reconcile(
 
 def pause_note(store: Store, ref: DocumentRef) -> str:
     """What to tell a person who decides something about a paused document; empty for others."""
-    from reconciler.sources.orders import pause_of
+    from reconciler.sources.pauses import pause_of
 
     if pause_of(store, ref) is None:
         return ""

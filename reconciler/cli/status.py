@@ -133,7 +133,7 @@ def read(
     Raises:
         CommandError: there is no document with one of the names.
     """
-    from reconciler.sources.orders import show_pauses
+    from reconciler.sources.pauses import show_pauses
     from reconciler.web.status import status_of
 
     store, title, folder = open_store(target, state_dir)

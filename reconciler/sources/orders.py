@@ -1,6 +1,6 @@
 """What a person decided about adapters (`moorage adapter promote|rollback`), revisions (`moorage
-rollback`, `moorage promote`) and documents (`moorage pause|resume|reconcile`): kept in the store,
-read with every load.
+rollback`, `moorage promote`) and looks (`moorage reconcile`): kept in the store, read with every
+load. `pauses` keeps the pauses.
 
 An order is about what the document asks for at that moment, and ends when that changes. The
 catalogue on the share keeps its result.
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import Any
 
 from reconciler.api.documents import AnyDocument, InferenceService
 from reconciler.api.gateway_fields import gateway_name
@@ -24,20 +23,12 @@ from reconciler.api.resources import (
     Order,
     Return,
 )
-from reconciler.engine.external import Desired, DocumentRef, Policy, with_spec
+from reconciler.engine.external import Desired, DocumentRef, with_spec
 from reconciler.engine.store import Store
 from reconciler.sources.decisions import SOMEBODY, note_decision
 
 ROLLBACK, PROMOTION, RETURN, ORDER = "rollback", "promotion", "return", "order"
-_PAUSED = "paused "
 _LOOKS = "looks"
-
-
-class Pause(NamedTuple):
-    """Since when a document is paused, in seconds since 1970, and who paused it."""
-
-    since: float
-    who: str
 
 
 def orders_of(documents: Sequence[Loaded], store: Store) -> dict[tuple[str, str], Order]:
@@ -166,53 +157,6 @@ def _rotation(service: str) -> str:
     return f"rotation {service}"
 
 
-def order_pause(store: Store, document: DocumentRef, at: float, who: str = SOMEBODY) -> None:
-    """Write nothing for the document until `end_pause`, and wake the daemon. A document that is
-    paused already keeps the time and the person of its pause.
-    """
-    if pause_of(store, document) is None:
-        store.put(_paused(document), f"{at} {who}")
-        note_decision(store, document, "paused it", who, at)
-    store.put("approvals", str(at))
-
-
-def end_pause(store: Store, document: DocumentRef, at: float, who: str = SOMEBODY) -> None:
-    if pause_of(store, document) is not None:
-        store.put(_paused(document), None)
-        note_decision(store, document, "resumed it", who, at)
-    store.put("approvals", str(at))
-
-
-def pause_of(store: Store, document: DocumentRef) -> Pause | None:
-    """The pause of a document; None while it has none."""
-    since, _, who = (store.get(_paused(document)) or "").partition(" ")
-    return Pause(float(since), who or SOMEBODY) if since else None
-
-
-def show_pauses(documents: Sequence[dict[str, Any]], store: Store) -> None:
-    """Add `pausedAt` and `pausedBy` to each paused document of the status."""
-    for document in documents:
-        pause = pause_of(store, DocumentRef(document["kind"], document["name"]))
-        if pause is not None:
-            at = datetime.fromtimestamp(pause.since, UTC)
-            document["pausedAt"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-            document["pausedBy"] = pause.who
-
-
-def with_pauses(desired: Sequence[Desired], store: Store) -> list[Desired]:
-    """`desired`, with the objects of paused documents only observed."""
-    paused = store.starting(_PAUSED)
-    if not paused:
-        return list(desired)
-    writes = (Policy.MANAGE, Policy.ASK)
-    return [
-        replace(item, policy=Policy.PAUSED)
-        if str(item.document) in paused and item.policy in writes
-        else item
-        for item in desired
-    ]
-
-
 def order_look(store: Store, document: DocumentRef, at: float) -> None:
     """Let the daemon look at a document at once."""
     waiting = json.loads(store.get(_LOOKS) or "[]")
@@ -228,10 +172,6 @@ def take_looks(store: Store) -> frozenset[str]:
         text = store.get(_LOOKS)
         store.put(_LOOKS, None)
     return frozenset(json.loads(text or "[]"))
-
-
-def _paused(document: DocumentRef) -> str:
-    return f"{_PAUSED}{document}"
 
 
 def _key(service: str, adapter: str) -> str:

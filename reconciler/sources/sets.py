@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from reconciler.api.documents import Environment
-from reconciler.api.loaded import Loaded
 from reconciler.arm.ownership import Ownership
 from reconciler.engine.store import SET_ID, Store
 from reconciler.sources.git import GitCheckout
 from reconciler.sources.identity import DocumentSet
+
+if TYPE_CHECKING:
+    from reconciler.api.loaded import Loaded
 
 _LAST, _FORMER, _TAKEN = "set", "former-owners", "taken-owners"
 
@@ -52,6 +54,9 @@ def follow(ownership: Ownership, documents: Sequence[Loaded], store: Store) -> N
 
 def declare(ownership: Ownership, documents: Sequence[Loaded]) -> None:
     """Take the identities that the documents give, before it is known whether they can be used."""
+    # Here because `moorage status` reads which set it shows, and no documents.
+    from reconciler.api.documents import Environment
+
     ownership.declared = {
         loaded.document.metadata.name: loaded.document.spec.owner
         for loaded in documents

@@ -12,7 +12,7 @@ from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.store import Store
 from reconciler.settings import place_of
 from reconciler.sources.decisions import caller
-from reconciler.sources.orders import end_pause, order_pause, pause_of
+from reconciler.sources.pauses import end_pause, order_pause, pause_of
 
 PHI = DocumentRef("InferenceService", "phi")
 APP = AppOutputs(
