@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reconciler import memory, supervision
+from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm
 from reconciler.composition import Composition
 from reconciler.edges.notify import Receiver
@@ -122,6 +123,7 @@ class Daemon:
             why_not=self._why_not,
             pacing=self.pacing,
             watch=outcomes.saw,
+            together=[kind for kind in Kind if kind.few or kind is Kind.RESOURCE_GROUP],
         )
 
     def _intake(self) -> Intake:

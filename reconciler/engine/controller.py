@@ -36,6 +36,7 @@ from reconciler.engine.queue import Priority, WorkQueue
 from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.record import ObjectRecord, Phase
 from reconciler.engine.result import Outcome, Pacing, outcome_of
+from reconciler.engine.spread import parts
 from reconciler.engine.store import Store
 from reconciler.engine.summary import Summary, Trouble
 from reconciler.engine.urgency import urgency
@@ -53,7 +54,8 @@ class Controller:
     may be called at any time.
 
     `why_not` is asked right before each request that writes (the leader lease); `watch` is told
-    every outcome and how long it took.
+    every outcome and how long it took. A resync looks at the kinds `together` at the same time, and
+    at all others scope by scope.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Controller:
         workers: int = 8,
         clock: Clock | None = None,
         watch: Watcher | None = None,
+        together: Collection[str] = (),
     ) -> None:
+        self._together = frozenset(together)
         self._kinds = {kind.name: kind for kind in kinds}
         self._pacing = pacing or Pacing()
         self._backoff = backoff or Backoff()
@@ -340,9 +344,14 @@ class Controller:
         return (gone or self._ledger.desired[key]).document
 
     async def _resync(self) -> None:
-        """Look at all keys together, so that they share one list call per type. The jitter keeps
-        several daemons from doing so at the same moment.
+        """Each scope in its part of the interval, in proportion to its objects: who asks little of
+        Azure at a time may ask for more in all. The jitter keeps daemons apart.
         """
         while True:
-            await asyncio.sleep(self._pacing.resync * random.uniform(0.9, 1.1))
-            self.trigger()
+            length = self._pacing.resync * random.uniform(0.98, 1.0)
+            keys = [*self._ledger.desired, *self._ledger.gone]
+            for part in parts(keys, self._ledger.records, self._together):
+                await asyncio.sleep(length * len(part) / max(1, len(keys)))
+                self.trigger(part)
+            if not keys:
+                await asyncio.sleep(length)

@@ -38,7 +38,8 @@ class Connections:
     ) -> Self:
         """All of them on one connection to ARM; `secrets` has the values that apps get."""
         reports = Reports(shares)
-        looks = Looks(arm, reports, Turns(time.monotonic), StartMemory(shares))
+        turns = Turns(time.monotonic, lambda: arm.calls["GET"])
+        looks = Looks(arm, reports, turns, StartMemory(shares))
         causes = Causes(arm, time.monotonic)
         trials = Trials(arm, SystemClock())
         values = secrets or SecretValues()

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from reconciler.api.outputs import AppOutputs
+from reconciler.kinds.service.budget import RATE
 from reconciler.kinds.service.looks import Looks, _settled
-from reconciler.kinds.service.turns import RATE, Turns
+from reconciler.kinds.service.turns import Turns
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WRITES = 10.0  # apps made in a second: what ARM gives back
-RESYNC = 66.0  # with its jitter
+RESYNC = 60.0
 
 
 class World:
@@ -95,6 +96,7 @@ def _spec(name):
         service=name,
         name=name,
         resource_group="rg",
+        environment="dev",
         engine=None,
         template={"scale": {}},
         revision=f"{name}--one",
@@ -129,7 +131,7 @@ async def test_a_start_ends_and_does_not_blind(count, boot, late, within):
         assert len(world.noticed) == len(chosen)
         world.dead = {}
     await world.run(3600)
-    assert world.reads <= RATE * 3600 + world.turns.burst
+    assert world.reads <= RATE * 3600 + world.turns.budget.burst
 
 
 async def test_a_revision_that_boots_is_looked_at_whole_once_in_a_minute():

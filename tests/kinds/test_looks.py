@@ -53,6 +53,7 @@ class Place:
             service=service,
             name=service,
             resource_group="rg",
+            environment="dev",
             engine="e",
             share=None,
             template={"scale": {}},

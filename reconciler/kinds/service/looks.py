@@ -96,15 +96,16 @@ class Looks:
         """What ARM lists; the last look again if it is not this service's turn."""
         turns = self.turns
         if before is None or not before.arm.looked_at:
-            turns.moves(spec.service)
+            turns.moves(spec.service, spec.environment)
             if self._is_made(spec, found):
                 turns.looked(spec.service, reads=0)
                 return ArmView((_first(spec, found),), looked_at=self._now())
         elif not _settled(spec, found, before):
             news = _is_news(found, before.arm)
-            if not turns.moves(spec.service, news=news, patience=_patience(before.arm, news=news)):
+            patience = _patience(before.arm, news=news)
+            if not turns.moves(spec.service, spec.environment, news=news, patience=patience):
                 return before.arm
-        elif not turns.settled(spec.service):
+        elif not turns.settled(spec.service, spec.environment):
             return before.arm
         else:
             revisions = await self._revisions(spec)

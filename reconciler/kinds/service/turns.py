@@ -1,83 +1,86 @@
-"""Whose turn it is to be read from ARM: a budget of reads for all services together, which `looks`
-spends. Pure; the clock is given.
+"""Whose turn it is to be read from ARM: what `budget` allows, shared among the services. `looks`
+asks. Pure; the clock is given.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
-RATE = 5.0  # reads a second: a fifth of the 25 that ARM gives back to one principal
-BURST = 330  # saved up between resyncs, which ask for all services at once
+from reconciler.kinds.service.budget import BURST, EXTRA, RATE, RESERVE, TURN, Budget
+
 SAME_PASS = 2.0  # seconds in which a second look costs nothing, because it shares the first's lists
-RESERVE = 30  # reads that settled services leave to those that move
-EXTRA = 0.25  # reads a second for the replicas of settled services, where reads are scarce
 HASTE = 12.5  # reads a second for services that move, on credit: half of what ARM gives back
-CREDIT = 1650  # reads that services that move may spend ahead, once an hour
-PAID_BACK = 0.5  # reads a second: the credit is paid back in 55 minutes
-HOUR = 3600.0
+SHORTEST, LONGEST = 58.0, 66.0  # seconds of a resync that is early, and of one that is late
+DEADLINE = 298.0  # seconds after a look when the next one should have been
+AHEAD = 1  # reads that a scope may take ahead for a service that would be late at its next
+GONE = 600.0  # seconds after which a service that does not ask is forgotten
+
+
+@dataclass
+class _Scope:
+    """Services that ask together: when each was looked at, in the order of time, and the reads that
+    are kept for their turns.
+    """
+
+    last: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    kept: float = 0.0
+    counted: float = 0.0
+
+    def earn(self, budget: Budget) -> None:
+        """Keep what came since the last time, but no more than for a resync that is late."""
+        earned = (budget.each - self.counted) * len(self.last)
+        most = budget.pace * len(self.last) * LONGEST + 1
+        self.kept, self.counted = min(most, self.kept + earned), budget.each
 
 
 class Turns:
     """Services that move (unserved, changed, failing) go first, if need be on credit, because a
-    start looks at all services at once. Settled ones share what is left; the one that has waited
-    longest is next. Paying the credit back takes a tenth of the rate, and only then there is a new
-    one. So the rate holds over an hour, and a start does not keep a dead revision unnoticed.
+    start looks at all services at once. The others are looked at in turn; of those that ask
+    together (an Environment's) the one that has waited longest is next. A service that moves has
+    its turn as well, so that one that fails for long is not seen less often.
     """
 
-    def __init__(self, clock: Callable[[], float], rate: float = RATE, burst: int = BURST) -> None:
-        self.clock, self.rate, self.burst = clock, rate, burst
-        self._left, self._counted = float(burst), clock()
-        # By service, in the order of time: when it was looked at, and when it asked.
-        self._last: OrderedDict[str, float] = OrderedDict()
-        self._asked: OrderedDict[str, float] = OrderedDict()
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        read: Callable[[], int] | None = None,
+        rate: float = RATE,
+        burst: int = BURST,
+    ) -> None:
+        self.budget = Budget(clock, read, rate, burst)
+        self._asked: OrderedDict[str, float] = OrderedDict()  # by service, in the order of time
+        self._scopes: defaultdict[str, _Scope] = defaultdict(_Scope)
+        self._in: dict[str, str] = {}  # the scope of each service
         self._detailed: dict[str, float] = {}
-        self._extra = 0.0
-        self._credit, self._owed, self._opened = float(CREDIT), 0.0, -math.inf
         self._moving: dict[str, float] = {}
         self._urgent: set[str] = set()
+        self._in_turn: set[str] = set()
         self._scarce = False  # the budget does not hold every list of every service
 
     def hurry(self, service: str) -> None:
         """Look again at once, because it was written to or the last look may be wrong."""
         self._urgent.add(service)
 
-    def settled(self, service: str) -> bool:
-        """Whether a settled service may be looked at now."""
+    def settled(self, service: str, scope: str = "") -> bool:
+        """Whether a settled service may be looked at now. Services of a `scope` ask together."""
         self._moving.pop(service, None)
-        before, now, mine = self._ask(service)
+        before, now, mine = self._ask(service, scope)
         if service in self._urgent or now - mine < SAME_PASS:
             return True
-        if self._left - RESERVE < 1:
-            return False
-        # Passes come in the same order every time: without turns the first services would take the
-        # whole budget. A tenth less than saved up: a resync may come that much early. How many
-        # services there are is known once all have asked.
-        enough = int(0.9 * (self.burst - RESERVE) / 2)
-        present = reversed(self._asked.values())
-        self._scarce = before == -math.inf or _nth(present, enough, -math.inf) >= before
-        looks = int((self._left - RESERVE) / (1 if self._scarce else 2))
-        return looks > 0 and not self._more_wait(looks, mine, before)
+        return self._has_turn(service, before, now, mine)
 
-    def _more_wait(self, looks: int, mine: float, before: float) -> bool:
-        """Whether so many services have waited longer than the one that was looked at at `mine`.
-        One that has not asked since this one did (`before`) no longer exists. Each of a thousand
-        services asks this at each pass, so most answers come without counting.
-        """
-        if _nth(self._last.values(), looks - 1, math.inf) >= mine:
-            return False
-        longer = takewhile(lambda other: self._last[other] < mine, self._last)
-        waiting = (self._last[other] for other in longer if self._asked[other] >= before)
-        return _nth(waiting, looks - 1, math.inf) < mine
-
-    def moves(self, service: str, *, news: bool = False, patience: float = 0.0) -> bool:
+    def moves(
+        self, service: str, scope: str = "", *, news: bool = False, patience: float = 0.0
+    ) -> bool:
         """Whether a service that moves may be looked at now: at once where its app has `news`
         (another revision is ready than was seen), else as often as the budget allows for all, but
         not before `patience` seconds have passed.
         """
-        _, now, mine = self._ask(service)
+        before, now, mine = self._ask(service, scope)
         self._moving[service] = now
         if service in self._urgent:
             return True
@@ -85,9 +88,13 @@ class Turns:
             return False
         if now - mine < SAME_PASS:
             return True
-        if not news and not self.rich() and now - mine < self._interval():
-            return False
-        return self._left > (-RESERVE if news else 0) or self._credit > 0
+        is_due = news or self.rich() or now - mine >= self._interval()
+        if is_due and (self.budget.left > (-RESERVE if news else 0) or self.budget.credit > 0):
+            return True
+        if news and self._kept(service) >= 1:
+            self._in_turn.add(service)
+            return True
+        return now - mine >= TURN / 2 and self._has_turn(service, before, now, mine)
 
     def detailed(self, service: str) -> bool:
         """Whether a look at a settled service reads its replicas too, although its revisions are
@@ -96,22 +103,37 @@ class Turns:
         """
         if not self._scarce:
             return True
-        now, before = self.clock(), self._detailed.get(service, -math.inf)
-        if self._extra < 1 or now - before < len(self._last) / EXTRA:
+        now, before = self._refill(), self._detailed.get(service, -math.inf)
+        scope = self._scope(service)
+        if now - before > 1.5 * LONGEST and scope.kept > len(scope.last):
+            self._detailed[service] = now  # all could be looked at once more
+            return True
+        if self.budget.extra < 1 or now - before < len(self._asked) / EXTRA:
             return False
         self._detailed[service] = now
-        self._extra -= 1
-        self._left += 1  # which `looked` takes again
+        self.budget.extra -= 1
+        scope.kept += 1  # which `looked` takes again
         return True
 
     def looked(self, service: str, reads: int) -> None:
         """Count a look that was taken."""
-        now = self.clock()
+        now = self._refill()
         self._urgent.discard(service)
-        if now - self._last.get(service, -math.inf) >= SAME_PASS:
-            self._spend(reads, on_credit=service in self._moving)
-            self._last[service] = now
-            self._last.move_to_end(service)
+        scope = self._scope(service)
+        if now - scope.last.get(service, -math.inf) >= SAME_PASS:
+            if service in self._in_turn:
+                # Those that fail must not cost the others of their scope a turn.
+                scope.kept -= 1 if service in self._moving else reads
+                saved = reads - 1 if service in self._moving else 0
+                if scope.kept < 0:  # a first look, for which saved reads may be used
+                    saved += (over := min(-scope.kept, self.budget.spare))
+                    scope.kept += over
+                self.budget.spend_turn(reads, saved)
+            else:
+                self.budget.spend(reads, on_credit=service in self._moving)
+            scope.last[service] = now
+            scope.last.move_to_end(service)
+        self._in_turn.discard(service)
 
     def pause(self) -> float:
         """Seconds until a service that moves should ask again, which costs a look at its app."""
@@ -120,49 +142,80 @@ class Turns:
     def rich(self) -> bool:
         """Whether more than half is left after a whole look at all services that move."""
         self._refill()
-        return self._left - 2 * len(self._moving) > self.burst / 2
+        return self.budget.left - 2 * len(self._moving) > self.budget.burst / 2
 
     def _interval(self) -> float:
         """Seconds between two looks at a service that moves. Together they take half of ARM's reads
         as long as there is credit, then a fifth of the rate.
         """
-        speed = HASTE if self._credit > 0 else self.rate / 5
+        speed = HASTE if self.budget.credit > 0 else self.budget.rate / 5
         return max(SAME_PASS, 2 * len(self._moving) / speed)
 
-    def _spend(self, reads: int, *, on_credit: bool) -> None:
-        """Take reads from the budget. On credit, those beyond it (but for the reserve) are lent."""
-        if on_credit:
-            own = max(0.0, self._left - RESERVE)
-            lent = min(self._credit, max(0.0, reads - own))
-            if lent and self._credit == CREDIT:
-                self._opened = self._counted
-            self._credit -= lent
-            self._owed += lent
-            self._left += lent
-        self._left -= reads
+    def _has_turn(self, service: str, before: float, now: float, mine: float) -> bool:
+        """Whether it is the service's turn. Where both lists of all services do not fit into a
+        resync, a look reads one.
+        """
+        # How many services there are is known once all have asked.
+        self._scarce = before == -math.inf or SHORTEST * self.budget.pace < 2
+        free = self._kept(service)
+        if mine == -math.inf:
+            free += self.budget.spare
+        elif DEADLINE - (now - before) < now - mine:
+            free += AHEAD
+        looks = int(free / (1 if self._scarce else 2))
+        if looks <= 0 or self._more_wait(service, looks, mine, before):
+            return False
+        self._in_turn.add(service)
+        return True
 
-    def _ask(self, service: str) -> tuple[float, float, float]:
+    def _more_wait(self, service: str, looks: int, mine: float, before: float) -> bool:
+        """Whether so many services of its scope have waited longer than the one that was looked at
+        at `mine`: they come in the same order every time, and without turns the first would take
+        the whole budget. One that has not asked since this one did (`before`) no longer exists.
+        Each service asks this at each pass, so most answers come without counting.
+        """
+        last = self._scope(service).last
+        if _nth(last.values(), looks - 1, math.inf) >= mine:
+            return False
+        longer = takewhile(lambda other: last[other] < mine, last)
+        waiting = (last[other] for other in longer if self._asked[other] >= before)
+        return _nth(waiting, looks - 1, math.inf) < mine
+
+    def _ask(self, service: str, scope: str) -> tuple[float, float, float]:
         """When the service asked before, the present, and when it was looked at."""
         now = self._refill()
+        if self._in.get(service, scope) != scope:
+            self._forget(service)
         before = self._asked.get(service, -math.inf)
-        self._asked[service] = now
+        self._asked[service], self._in[service] = now, scope
         self._asked.move_to_end(service)
-        if service not in self._last:
-            self._last[service] = -math.inf
-            self._last.move_to_end(service, last=False)
-        return before, now, self._last[service]
+        last = self._scopes[scope].last
+        if service not in last:
+            last[service] = -math.inf
+            last.move_to_end(service, last=False)
+        return before, now, last[service]
+
+    def _scope(self, service: str) -> _Scope:
+        return self._scopes[self._in.get(service, "")]
+
+    def _kept(self, service: str) -> float:
+        """Reads for the turns of the service and of those that ask with it."""
+        scope = self._scope(service)
+        scope.earn(self.budget)
+        return scope.kept
 
     def _refill(self) -> float:
-        now = self.clock()
-        passed = now - self._counted
-        paid = min(self._owed, passed * PAID_BACK)
-        self._owed -= paid
-        if not self._owed and now - self._opened >= HOUR:
-            self._credit = float(CREDIT)
-        self._left = min(self.burst, self._left + passed * (self.rate - EXTRA) - paid)
-        self._extra = min(EXTRA * 60, self._extra + passed * EXTRA)
-        self._counted = now
+        now = self.budget.refill(len(self._asked), len(self._moving))
+        while self._asked and now - next(iter(self._asked.values())) > GONE:
+            self._forget(next(iter(self._asked)))
         return now
+
+    def _forget(self, service: str) -> None:
+        """It is gone, or in another scope."""
+        self._scopes[self._in.pop(service)].last.pop(service, None)
+        for known in (self._asked, self._detailed, self._moving):
+            known.pop(service, None)
+        self._urgent.discard(service)
 
 
 def _nth(times: Iterable[float], n: int, default: float) -> float:
