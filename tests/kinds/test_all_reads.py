@@ -123,15 +123,15 @@ def even(services: int, environments: int) -> list[int]:
 
 
 def at_rest(services: int, environments: int, *, seed: int = 1, failing: int = 0) -> Daemon:
-    """An hour of it, which begins two minutes after the start."""
+    """Half an hour of it, which begins two minutes after the start."""
     daemon = Daemon(even(services, environments), seed, failing=failing)
     daemon.start()
     daemon.settled = daemon.now + 2 * RESYNC
-    daemon.run(daemon.settled + 3600)
+    daemon.run(daemon.settled + 1800)
     return daemon
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     ("services", "environments", "within"),
     [
@@ -158,7 +158,7 @@ def test_all_reads_hold_the_rate_and_no_look_is_late(services, environments, wit
 
 @pytest.mark.parametrize("services", [400, 700])
 def test_one_large_environment_reads_in_parts(services):
-    """It has no other Environments' time between its parts: 5 a second hold over the hour, and a
+    """It has no other Environments' time between its parts: 5 a second hold over half an hour, and a
     third more in two minutes.
     """
     daemon = at_rest(services, 1)
