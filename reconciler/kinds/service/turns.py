@@ -124,7 +124,7 @@ class Turns:
             if service in self._in_turn:
                 # Those that fail must not cost the others of their scope a turn.
                 scope.kept -= 1 if service in self._moving else reads
-                saved = reads - 1 if service in self._moving else 0
+                saved = reads - 1.0 if service in self._moving else 0.0
                 if scope.kept < 0:  # a first look, for which saved reads may be used
                     saved += (over := min(-scope.kept, self.budget.spare))
                     scope.kept += over
