@@ -123,8 +123,8 @@ class Turns:
         if now - scope.last.get(service, -math.inf) >= SAME_PASS:
             if service in self._in_turn:
                 # Those that fail must not cost the others of their scope a turn.
-                scope.kept -= 1 if service in self._moving else reads
-                saved = reads - 1.0 if service in self._moving else 0.0
+                scope.kept -= min(1, reads) if service in self._moving else reads
+                saved = max(0.0, reads - 1.0) if service in self._moving else 0.0
                 if scope.kept < 0:  # a first look, for which saved reads may be used
                     saved += (over := min(-scope.kept, self.budget.spare))
                     scope.kept += over
