@@ -15,6 +15,7 @@ from .certificates import Certificates
 from .changes import Changes
 from .control import quotas
 from .control.apps import AppControl
+from .control.assignments import Assignments
 from .control.jobs import JobControl
 from .control.mounts import Mounts
 from .control.records import Records
@@ -105,7 +106,8 @@ def assemble(options: Options, tls: Certificates) -> Parts:
     requests = DeploymentRequests(store, login, front)
     runs = Runs(store, records, front, requests, pause_s=max(0.02, options.operation_s / 4))
     basics = (store, records, operations, polling, writes, changes, login, registrations, activity)
-    images, vaults = ImageCheck(options.images), Vaults(store)
+    vaults = Vaults(store)
+    images = ImageCheck(options.images, Assignments(store), vaults)
     above = (tree, shares, copies, apps, jobs, front, requests, runs, images, roles, vaults)
     for provider in catalogue.build((*basics, *above)):
         front.add(provider.routes(), provider.shapes)

@@ -1,6 +1,7 @@
 """Images that Azure does not take: the write is accepted, and its operation ends Failed."""
 
 import asyncio
+import uuid
 
 import pytest
 from azure.core.exceptions import HttpResponseError
@@ -9,6 +10,10 @@ from azure.core.polling import AsyncLROPoller
 from .app_documents import VERSION, app_body, environment  # noqa: F401
 from .conftest import IMAGES
 
+ACR_PULL, SECRETS_USER = (
+    "7f951dda-4ed3-4680-a7ca-43fe172d538d",
+    "4633458b-17de-408a-b874-0445c86b69e6",
+)
 REGISTRIES = """
 - image: ["locked.example/*"]
   pull: denied
@@ -154,6 +159,43 @@ async def test_an_operation_hangs_until_it_expires(clients, environment, image, 
     properties = await shown(clients, group)
     assert properties["provisioningState"] == "Failed"
     assert properties["deploymentErrors"] == "Operation expired"
+
+
+async def test_an_identity_pulls_once_it_has_the_role(clients, environment):
+    """AcrPull at the app's group or above, and neither another role nor the role of another."""
+    group, identifier = environment
+    apps, scope = clients.apps.container_apps, clients.group(group)
+    made = {}
+    for name in ("mine", "other"):
+        kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
+        path = f"{scope}/providers/{kind}/{name}"
+        document = {"location": "swedencentral"}
+        _, _, made[name] = await clients.raw("PUT", path, document, version="2023-01-31")
+    mine = made["mine"]["id"]
+    registry = {"server": "private.example", "identity": mine}
+    body = body_with(identifier, "private.example/a:1", registry=registry)
+    body["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {mine: {}}}
+
+    async def give(who, role):
+        definition = f"/providers/Microsoft.Authorization/roleDefinitions/{role}"
+        path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
+        properties = {
+            "roleDefinitionId": definition,
+            "principalId": made[who]["properties"]["principalId"],
+            "principalType": "ServicePrincipal",
+        }
+        status, *_ = await clients.raw(
+            "PUT", path, {"properties": properties}, version="2022-04-01"
+        )
+        assert status == 201
+
+    await give("other", ACR_PULL)
+    await give("mine", SECRETS_USER)
+    message = await refused(await apps.begin_create_or_update(group, "phi", body))
+    assert message.endswith("Operation expired.")
+    await give("mine", ACR_PULL)
+    made_app = await (await apps.begin_create_or_update(group, "phi", body)).result()
+    assert made_app.provisioning_state == "Succeeded"
 
 
 async def test_a_jobs_image_is_checked_too(clients, environment):

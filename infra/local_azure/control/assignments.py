@@ -1,8 +1,10 @@
 """Role assignments: which principal has which role at which scope. `providers.role_assignment`
-keeps them, `vaults` asks whether one permits an action on data.
+keeps them, `vaults` asks whether one permits an action on data, and `image_check` whether one lets
+an identity pull images.
 """
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -12,6 +14,7 @@ TYPE = "Microsoft.Authorization/roleAssignments"
 KIND = TYPE.lower()
 DEFINITION_TYPE = "Microsoft.Authorization/roleDefinitions"
 _BELOW = f"/providers/{KIND}/"
+PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 _VAULTS = "Microsoft.KeyVault/vaults"
 
 
@@ -27,8 +30,14 @@ class BuiltInRole:
 
     def permits(self, data_action: str) -> bool:
         """Patterns and actions are compared without case."""
-        wanted = data_action.lower()
-        return any(fnmatchcase(wanted, pattern.lower()) for pattern in self.data_actions)
+        return _matches(data_action, self.data_actions)
+
+    def grants(self, action: str) -> bool:
+        return _matches(action, self.actions) and not _matches(action, self.not_actions)
+
+
+def _matches(action: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
 
 
 _ACCESS = ("Delete", "Write", "elevateAccess/Action")
@@ -49,7 +58,7 @@ BUILT_IN = (
     BuiltInRole(
         "7f951dda-4ed3-4680-a7ca-43fe172d538d",
         "AcrPull",
-        ("Microsoft.ContainerRegistry/registries/pull/read",),
+        (PULL,),
     ),
     BuiltInRole(
         "00482a5a-887f-4fb3-b363-3b7fe8e74483",
@@ -89,16 +98,21 @@ class Assignments:
 
     def permits(self, principal: str, data_action: str, scope: str) -> bool:
         """Whether a role that the principal has at the scope or above it holds the data action."""
+        return any(role.permits(data_action) for role in self._roles(principal, scope))
+
+    def may_pull(self, principal: str, scope: str) -> bool:
+        """Whether a role that the principal has at the scope or above it lets it pull images."""
+        return any(role.grants(PULL) for role in self._roles(principal, scope))
+
+    def _roles(self, principal: str, scope: str) -> Iterator[BuiltInRole]:
         here = f"{scope.lower()}/"
         for record in self._store.each(KIND):
             held = record.body["properties"]
-            if str(held["principalId"]).lower() == principal.lower() and here.startswith(
-                f"{scope_of(record)}/"
-            ):
+            mine = str(held["principalId"]).lower() == principal.lower()
+            if mine and here.startswith(f"{scope_of(record)}/"):
                 role = built_in(str(held["roleDefinitionId"]))
-                if role is not None and role.permits(data_action):
-                    return True
-        return False
+                if role is not None:
+                    yield role
 
 
 def built_in(identifier: str) -> BuiltInRole | None:

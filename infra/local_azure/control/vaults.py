@@ -106,7 +106,7 @@ class Vaults:
         match = _URL.fullmatch(str(url))
         vault = self.called(match["vault"]) if match else None
         identity = str(entry.get("identity") or "")
-        principal = directory_id(owner if identity.lower() == SYSTEM else identity, "principal")
+        principal = principal_of(identity, owner)
         if match is None or vault is None or not self.may(vault, principal, "get", match["name"]):
             raise VaultError(_refusal(entry))
         secret = self.secret(vault, match["name"])
@@ -114,6 +114,13 @@ class Vaults:
         if not version:
             raise VaultError(_refusal(entry))
         return str(version["value"])
+
+
+def principal_of(identity: str, owner: str) -> str:
+    """The principal of `system`, or of the user-assigned identity with this id, for the app or job
+    `owner`.
+    """
+    return directory_id(owner if identity.lower() == SYSTEM else identity, "principal")
 
 
 def uses_roles(vault: Record) -> bool:

@@ -26,11 +26,14 @@ class ImagePullError(Exception):
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """How an app signs in to a registry: with a password, or with a managed identity."""
+    """How an app signs in to a registry: with a password, or with a managed identity, which
+    `may_pull` or not.
+    """
 
     username: str = ""
     password: str = ""
     identity: str = ""
+    may_pull: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,12 @@ def refusal(images: Path, name: str, login: RegistryLogin | None) -> PullRefusal
         text = f"MANIFEST_UNKNOWN: manifest unknown (no entry of {images} matches the image)"
         return PullRefusal("missing", text)
     pull, wanted = entry.get("pull"), entry.get("credentials")
-    # No identity has the role AcrPull here; in that case Azure waits until the operation expires.
-    if pull == "hangs" or (wanted and login and login.identity):
+    by_identity = bool(wanted and login and login.identity)
+    # Of an identity without the role AcrPull, Azure says nothing until the operation expires.
+    if pull == "hangs" or (by_identity and login and not login.may_pull):
         return PullRefusal("hangs", "Operation expired.")
+    if by_identity:
+        return None
     given = {"username": login.username, "password": login.password} if login else None
     if pull == "denied" or (wanted and wanted != given):
         return PullRefusal("denied", "UNAUTHORIZED: authentication required")

@@ -204,9 +204,7 @@ class ContainerApps(Runnable):
         record.private |= {"environment": environment.key, "secrets": values}
         record.body = self.stored(record, known, body, place, properties)
         self.vaults.require_all(record)
-        ending, factor = (
-            self.images.ending(WORDING, record.name, properties, values) if revision else ({}, 1.0)
-        )
+        ending, factor = self.images.ending(WORDING, record, properties) if revision else ({}, 1.0)
         argument = {"revision": revision, **ending}
         return record, self.records.write(record, "app.applied", factor=factor, argument=argument)
 

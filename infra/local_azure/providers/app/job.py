@@ -147,7 +147,7 @@ class Jobs(Runnable):
         record = Record(known.id if known else self.records.new_id(call, TYPE), JOB, {}, private)
         record.body = self.stored(record, known, body, place, properties)
         self.vaults.require_all(record)
-        ending, factor = self.images.ending(WORDING, record.name, properties, secrets)
+        ending, factor = self.images.ending(WORDING, record, properties)
         return record, self.records.write(record, "job.applied", factor=factor, argument=ending)
 
     def _tell_scalers(self, record: Record) -> None:
