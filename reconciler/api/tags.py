@@ -16,7 +16,7 @@ ENVIRONMENT = PREFIX + "environment"
 ADOPTED = PREFIX + "adopted"
 APPLIED = PREFIX + "applied"  # when and from where; written, never compared
 HELD = PREFIX + "held"  # the decision against a revision, see kinds/service/hold.py
-STEP = PREFIX + "step"  # where a rollout in steps stands, see kinds/service/course.py
+STEP = PREFIX + "step"  # where a rollout in steps stands, see kinds/service/rollout_steps.py
 OURS = (OWNER, DOCUMENT, ENVIRONMENT, ADOPTED, APPLIED, HELD, STEP)
 
 

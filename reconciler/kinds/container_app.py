@@ -1,8 +1,8 @@
 """Microsoft.App/containerApps: a service's revisions, traffic, ingress and API keys.
 
-This file reads and writes. `app_body` makes the request bodies, `aim` says which revision is to
-serve, `replicas` what runs, `rollout` decides the next step, `app_write` what is written for it,
-`adoption` what is asked of an app that existed before.
+This file reads and writes. `app_body` makes the request bodies, `target_revision` says which
+revision is to serve, `replicas` what runs, `rollout` decides the next step, `app_write` what is
+written for it, `adoption` what is asked of an app that existed before.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from reconciler.kinds.service import (
     live_template,
     rollout,
 )
-from reconciler.kinds.service.aim import Aim, aim_at, ordered
 from reconciler.kinds.service.app_write import AppWrite
-from reconciler.kinds.service.course import Course, StepReached, noted
 from reconciler.kinds.service.diagnosis import Situation, diagnose
 from reconciler.kinds.service.endpoint import Endpoints
 from reconciler.kinds.service.hold import BY_PERSON, Hold
 from reconciler.kinds.service.quota import resolve_strategy
 from reconciler.kinds.service.replicas import Seen
 from reconciler.kinds.service.rollout import Action, Step, Verdict
+from reconciler.kinds.service.rollout_steps import RolloutSteps, StepReached, noted
+from reconciler.kinds.service.target_revision import TargetRevision, choose_target, ordered
 
 # Fields outside the template that change together with it, or not at all.
 GOES_ALONG = (app_write.PORT, app_write.PROFILE)
@@ -105,36 +105,36 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         spec, before = desired.spec, facts.last(desired.key, AppOutputs)
         # A foreign app has no decision of ours, whatever its tags say.
         hold = Hold.on(found) if origin is not Origin.FOREIGN else None
-        aim = await aim_at(self.arm, spec, hold)
+        target = await choose_target(self.arm, spec, hold)
         # Port and profile of the refused revision must not reach the one that serves.
-        if aim.held:
+        if target.held:
             differences = tuple(change for change in differences if change.path not in GOES_ALONG)
-        seen = await self._look(aim.spec, found, origin, facts, before)
+        seen = await self._look(target.spec, found, origin, facts, before)
         boot = self.trials.boot(seen, before)
-        verdict = await self._judge(spec, aim, found, seen, boot)
-        step = await self._step(spec, found, seen, differences, verdict, aim.hold)
-        head = await self._head(aim.spec, found, origin, before)
+        verdict = await self._judge(spec, target, found, seen, boot)
+        step = await self._step(spec, found, seen, differences, verdict, target.hold)
+        head = await self._head(target.spec, found, origin, before)
         secrets = await self.secrets.changes(spec, found, before)
-        template = await live_template.reported_changes(self.arm, aim.spec, found, step)
+        template = await live_template.reported_changes(self.arm, target.spec, found, step)
         write = app_write.decide(
-            aim.spec, found, origin, seen, step, differences, head.api_keys, secrets, template
+            target.spec, found, origin, seen, step, differences, head.api_keys, secrets, template
         )
         # Only while something is expected to answer there.
         endpoint = self.outputs(found).endpoint if seen.serves else None
-        reached = await self.endpoints.ask(aim.spec, endpoint, writes=bool(write.changes))
+        reached = await self.endpoints.ask(target.spec, endpoint, writes=bool(write.changes))
         if any(mark.status is Status.FALSE for mark in reached):
             self.looks.turns.hurry(spec.service)
         # Last, because it reads logs, which only a service that does not serve needs.
-        case = Situation(aim.spec, found, seen, step, verdict, aim.held, reached)
+        case = Situation(target.spec, found, seen, step, verdict, target.held, reached)
         diagnosis = await diagnose(self.causes, case)
         head = replace(
             head,
             boot=boot,
             asked_revision=spec.revision,
-            engine=aim.spec.engine,
-            held=aim.held.cause if aim.held else None,
+            engine=target.spec.engine,
+            held=target.held.cause if target.held else None,
         )
-        held, over = aim.held, step.action in (Action.NONE, Action.DEACTIVATE)
+        held, over = target.held, step.action in (Action.NONE, Action.DEACTIVATE)
         settled = step.action is Action.NONE and diagnosis.complete
         return Observation(
             exists=True,
@@ -159,7 +159,7 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
     async def _judge(
         self,
         wanted: ContainerAppSpec,
-        aim: Aim,
+        target: TargetRevision,
         found: Mapping[str, Any],
         seen: Seen,
         boot: Boot | None,
@@ -167,15 +167,15 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
         """Whether the revision has failed. A person's order to go back counts as a failure, and
         needs no explanation from its logs.
         """
-        weight = app_write.weights_of(found).get(aim.spec.revision, 0)
+        weight = app_write.weights_of(found).get(target.spec.revision, 0)
         verdict = await self.trials.judge(seen, boot, found, weight)
-        if not aim.held and (instead := ordered(wanted, seen)):
+        if not target.held and (instead := ordered(wanted, seen)):
             return Verdict(failed=BY_PERSON, instead=instead)
         if not verdict.failed:
             return verdict
         # The place in the document, so that the reader of the cause finds the lines to change.
-        place = f"{aim.spec.place}: " if aim.spec.place else ""
-        words = await self.causes.of_failure(verdict.failed, aim.spec, found, seen)
+        place = f"{target.spec.place}: " if target.spec.place else ""
+        words = await self.causes.of_failure(verdict.failed, target.spec, found, seen)
         return replace(verdict, failed=f"{place}{words}")
 
     async def _look(
@@ -214,9 +214,9 @@ class ContainerApp(ArmResource[ContainerAppSpec, AppWrite]):
             strategy = "Surge"
         weights = app_write.weights_of(found)
         now = self.arm.time.now()
-        course = Course(spec.steps, StepReached.on(found), now, spec.promoted, verdict.unmet)
+        steps = RolloutSteps(spec.steps, StepReached.on(found), now, spec.promoted, verdict.unmet)
         return rollout.next_step(
-            spec.revision, strategy, seen.revisions, weights, verdict, hold, course
+            spec.revision, strategy, seen.revisions, weights, verdict, hold, steps
         )
 
     async def _head(

@@ -21,7 +21,7 @@ from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.engine.errors import NotReadyYet, TerminalError
 from reconciler.sources.newest import candidates, faults
-from reconciler.sources.stillness import Stamps, Stillness, stamps_of
+from reconciler.sources.quiet_period import QuietPeriod, Stamps, stamps_of
 from serving.preflight import SIZE_LIMIT
 
 MOST_BYTES = 2 * SIZE_LIMIT  # of a folder that is said to hold one adapter
@@ -44,10 +44,10 @@ class Newest:
 class Mirror:
     """`arrived` is called when an adapter that was still being written may be whole."""
 
-    def __init__(self, cache: Path, arrived: Callable[[], None], stillness: Stillness) -> None:
+    def __init__(self, cache: Path, arrived: Callable[[], None], quiet_period: QuietPeriod) -> None:
         self._cache = cache / "share"
         self._arrived = arrived
-        self._stillness = stillness
+        self._quiet_period = quiet_period
         self._copied: dict[Path, Stamps] = {}  # what each folder here holds
         # What `newest` gave last, with what it passed over: a refusal that went missing would be
         # told a second time.
@@ -73,7 +73,7 @@ class Mirror:
         run leaves one of its own.
         """
         found, resting = candidates(
-            await files.list_tree(share, below), self._stillness.quiet, share.arm.time.now()
+            await files.list_tree(share, below), self._quiet_period.seconds, share.arm.time.now()
         )
         if resting:  # one is being written: keep the last choice, never fall back to an older one
             self._look_later()
@@ -131,13 +131,13 @@ class Mirror:
         """Whether the folder is unchanged since the last copy, or has not changed for a while."""
         if stamps_of(listed) == self._copied.get(folder):
             return True
-        if self._stillness.rests(str(folder), listed, now):
+        if self._quiet_period.is_over(str(folder), listed, now):
             return True
         self._look_later()
         return False
 
     def _look_later(self) -> None:
-        asyncio.get_running_loop().call_later(self._stillness.quiet, self._arrived)
+        asyncio.get_running_loop().call_later(self._quiet_period.seconds, self._arrived)
 
     async def _copy(
         self, share: Share, path: str, folder: Path, listed: Mapping[str, files.Entry]

@@ -16,16 +16,16 @@ from reconciler.api.reasons import Reason
 from reconciler.arm import files
 from reconciler.arm.share import Share
 from reconciler.engine.errors import NotReadyYet, ReconcileError, WaitingForHuman
-from reconciler.sources.stillness import Stillness
+from reconciler.sources.quiet_period import QuietPeriod
 
 
 class ModelSizes:
     """`arrived` is called when a model that is being written may be whole."""
 
-    def __init__(self, cache: Path, arrived: Callable[[], None], stillness: Stillness) -> None:
+    def __init__(self, cache: Path, arrived: Callable[[], None], quiet_period: QuietPeriod) -> None:
         self._file = cache / "share" / "model-sizes.json"
         self._arrived = arrived
-        self._stillness = stillness
+        self._quiet_period = quiet_period
         self._known: dict[str, int] | None = None
 
     async def size(self, share: Share, path: str) -> int:
@@ -59,8 +59,8 @@ class ModelSizes:
         if not listed:
             text = f"there are no files in it on the share {share.name}; put them there"
             raise NotReadyYet(Reason.MISSING, text)
-        if not self._stillness.rests(place, listed, share.arm.time.now()):
-            asyncio.get_running_loop().call_later(self._stillness.quiet, self._arrived)
+        if not self._quiet_period.is_over(place, listed, share.arm.time.now()):
+            asyncio.get_running_loop().call_later(self._quiet_period.seconds, self._arrived)
             raise NotReadyYet(Reason.FETCHING, f"{path} on the share is being written")
         return sum(entry.size for entry in listed.values())
 

@@ -24,7 +24,7 @@ from reconciler.engine.external import DocumentRef
 from reconciler.sources.hub import HubSources
 from reconciler.sources.mirror import Mirror
 from reconciler.sources.model_sizes import ModelSizes
-from reconciler.sources.stillness import Stillness
+from reconciler.sources.quiet_period import QuietPeriod
 
 log = structlog.get_logger(__name__)
 
@@ -67,9 +67,9 @@ class RemoteSources:
     ) -> None:
         self.arrived = asyncio.Event()
         self.hub = HubSources(cache, endpoint, token, self.arrived.set)
-        self.stillness = Stillness(quiet)
-        self.mirror = Mirror(cache, self.arrived.set, self.stillness)
-        self.model_sizes = ModelSizes(cache, self.arrived.set, self.stillness)
+        self.quiet_period = QuietPeriod(quiet)
+        self.mirror = Mirror(cache, self.arrived.set, self.quiet_period)
+        self.model_sizes = ModelSizes(cache, self.arrived.set, self.quiet_period)
 
     async def fetch(self, documents: Sequence[Loaded], shares: Mapping[str, Share]) -> Fetched:
         """All that has arrived by now. An error concerns its own source alone.

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from reconciler.api.outputs import Revision
 from reconciler.api.resources import RolloutStep
-from reconciler.kinds.service.course import Course, StepReached, noted
 from reconciler.kinds.service.hold import Hold
 from reconciler.kinds.service.rollout import Action, Verdict, next_step
+from reconciler.kinds.service.rollout_steps import RolloutSteps, StepReached, noted
 
 STRATEGIES = st.sampled_from(["Surge", "Recreate", "BlueGreen"])
 MOST = 30  # steps of any rollout and the rollback after it
@@ -140,8 +140,10 @@ def test_steps_are_taken_in_order_and_each_lasts_as_long_as_it_should(steps, loo
     now, labels, promoted, entered = datetime(2026, 11, 29, tzinfo=UTC), {}, 0, {}
     for turn in range(400):
         position = StepReached.on({"name": "new", "tags": labels})
-        course = Course(steps, position, now, promoted)
-        step = next_step("new--r", "BlueGreen", azure.revisions, azure.weights, None, None, course)
+        steps_left = RolloutSteps(steps, position, now, promoted)
+        step = next_step(
+            "new--r", "BlueGreen", azure.revisions, azure.weights, None, None, steps_left
+        )
         if step.action is Action.NONE:
             break
         if step.action is Action.PAUSE and step.asks:
@@ -170,7 +172,7 @@ def test_a_revision_that_fails_half_way_loses_all_traffic_at_once(steps, share):
     for _ in range(MOST):
         verdict = Verdict(failed="it crashes" if azure.active["new"] else "")
         step = next_step("new", "BlueGreen", azure.revisions, azure.weights, verdict, azure.hold,
-                         Course(steps))  # fmt: skip
+                         RolloutSteps(steps))  # fmt: skip
         if step.action is Action.NONE:
             break
         if step.action is Action.SHIFT:

@@ -61,15 +61,15 @@ async def test_what_depends_on_the_size_follows_the_files(running):
     assert "put them there" in running.once(code=4).stdout, "a person must act"
     assert "put them there" in running.moorage("plan", "-f", str(running.manifest)).stdout
     async with started(running) as daemon:
-        daemon.remote.stillness.quiet = 0.0
+        daemon.remote.quiet_period.seconds = 0.0
         refusal = (await daemon.load()).refusals[DocumentRef("InferenceService", "phi")]
         assert (refusal.reason, refusal.waits) == ("Missing", True)
         await put(daemon, "config.json", 700)
         await put(daemon, "model-1.safetensors", 40 * GIB)
-        daemon.remote.stillness.quiet = 3600.0
+        daemon.remote.quiet_period.seconds = 3600.0
         refusal = (await daemon.load()).refusals[DocumentRef("InferenceService", "phi")]
         assert (refusal.reason, refusal.waits) == ("Fetching", True)
-        daemon.remote.stillness.quiet = 0.0
+        daemon.remote.quiet_period.seconds = 0.0
         before = app(await daemon.load())
         size = 41 * GIB
         assert before.template["scale"]["cooldownPeriod"] == template.cooldown(size)
@@ -78,7 +78,7 @@ async def test_what_depends_on_the_size_follows_the_files(running):
         await put(daemon, "README.md", 100)
         assert app(await daemon.load()).revision == before.revision, "the size in whole GiB"
     async with started(running) as daemon:
-        daemon.remote.stillness.quiet = 3600.0  # somebody writes to the folder
+        daemon.remote.quiet_period.seconds = 3600.0  # somebody writes to the folder
         assert app(await daemon.load()).revision == before.revision
         await files.delete_tree(share(daemon), "models")
         assert app(await daemon.load()).revision == before.revision

@@ -58,7 +58,7 @@ async def daemon(stage):
     shutil.rmtree(stage.state / "cache", ignore_errors=True)
     settings = Settings.for_local(stage.facts, {}, state_dir=stage.state)
     async with Daemon(settings, [stage.manifest], store=Store.open(MEMORY, "local")) as daemon:
-        daemon.remote.stillness.quiet = 0.0
+        daemon.remote.quiet_period.seconds = 0.0
         await daemon.load()
         for name in ENVIRONMENTS:
             await files.delete_tree(share(daemon, name), "adapters")
@@ -213,8 +213,8 @@ async def test_an_adapter_that_is_being_written_waits(daemon, stage):
     await put(daemon, "prod", stage.root / "green")
     await put(daemon, "dev", stage.root / "red")
     before = digests(await daemon.load())
-    stillness, now = daemon.remote.stillness, [0.0]
-    stillness.quiet, stillness.clock = 3600.0, lambda: now[0]
+    quiet_period, now = daemon.remote.quiet_period, [0.0]
+    quiet_period.seconds, quiet_period.clock = 3600.0, lambda: now[0]
     path = "adapters/style/adapter_config.json"
     await files.delete(share(daemon, "dev"), path)
     changed = (stage.root / "red" / "adapter_config.json").read_bytes() + b"\n"
@@ -261,7 +261,7 @@ async def test_a_refused_adapter_is_told_of_the_service_that_names_it(daemon, st
     refs = daemon.intake.snapshot.fetched.folders
     assert refs.keys() == {SourceRef(n, "share://adapters/**", n) for n in ENVIRONMENTS}
     # While a third one is being written the choice stays, and what it passed over.
-    daemon.remote.stillness.quiet = 3600.0
+    daemon.remote.quiet_period.seconds = 3600.0
     before = daemon.intake.snapshot.fetched.refused
     await put(daemon, "dev", stage.root / "red", "adapters/three")
     await daemon.load()

@@ -14,7 +14,7 @@ from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
 from reconciler.engine.external import Mark
 from reconciler.engine.urgency import is_waited_for
-from reconciler.kinds.service.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
+from reconciler.kinds.service.ingress_reach import GATEWAY, NO_APP, NOT_ADMITTED, reaches_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=5)
 ONCE = {
@@ -65,7 +65,7 @@ async def reach(arm: Arm, spec: ContainerAppSpec, endpoint: str | None) -> Mark 
     if not wrong:
         return Mark(kind, Status.TRUE, Reason.REACHABLE, "")
     message = f"{endpoint} {wrong}"
-    if wrong != REFUSED and await sees_ingress(arm, urlsplit(endpoint).netloc):
+    if wrong != REFUSED and await reaches_ingress(arm, urlsplit(endpoint).netloc):
         return Mark(kind, Status.FALSE, Reason.UNREACHABLE, message)
     if wrong != REFUSED:
         message = f"{message}, and the daemon does not reach its ingress either"

@@ -15,8 +15,8 @@ from reconciler.arm import apps
 from reconciler.arm.clients import Arm
 from reconciler.engine.clock import Clock
 from reconciler.kinds.service import api_keys
+from reconciler.kinds.service.ingress_reach import GATEWAY, reaches_ingress
 from reconciler.kinds.service.smoke import address
-from reconciler.kinds.service.vantage import GATEWAY, sees_ingress
 from serving.catalogue import Expectation
 from serving.untrusted import UntrustedError, parse
 
@@ -100,7 +100,7 @@ class Evaluations:
         what = f"answers {status}" if status else "gives no answer"
         told = f"revision {known.revision} {what} to a prompt of the evaluation: {_short(text)}"
         place = address(spec, known.revision, found)
-        if place is not None and not await sees_ingress(self.arm, place[0]):
+        if place is not None and not await reaches_ingress(self.arm, place[0]):
             # This is not the fault of the revision, but the step needs an answer, so it waits for
             # one.
             self._progress[spec.name] = replace(known, silent=None)

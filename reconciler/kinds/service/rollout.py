@@ -1,7 +1,7 @@
 """What a rollout or a rollback does next, decided from what is there. Pure and level-triggered: it
 holds no state between calls, so a daemon that dies in the middle goes on where Azure stands.
 
-`trial` judges the new revision, `course` knows its steps, `hold` is the decision against it,
+`trial` judges the new revision, `rollout_steps` knows its steps, `hold` is the decision against it,
 `container_app` writes.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from reconciler.api.outputs import Revision
-from reconciler.kinds.service.course import Course
 from reconciler.kinds.service.hold import Hold
+from reconciler.kinds.service.rollout_steps import RolloutSteps
 
 
 class Action(Enum):
@@ -67,7 +67,7 @@ def next_step(
     weights: Mapping[str, int],
     verdict: Verdict | None = None,
     hold: Hold | None = None,
-    course: Course | None = None,
+    steps: RolloutSteps | None = None,
 ) -> Step:
     """The step from `revisions` and the traffic `weights` (revision name -> 0..100) toward `wanted`
     alone serving, or back from it when it has `failed` or `hold` refuses it.
@@ -80,13 +80,13 @@ def next_step(
     if hold and hold.refused == wanted and _named(hold.serves, revisions):
         if _serves_meanwhile(hold.serves, revisions, weights):
             back = "Surge" if strategy == "BlueGreen" else strategy  # a rollback takes no steps
-            return _forward(hold.serves, back, revisions, weights, Verdict(), Course())
+            return _forward(hold.serves, back, revisions, weights, Verdict(), RolloutSteps())
         return _backward(hold.serves, revisions, weights)
     # Without another good revision a failed one stays: there is nothing to go back to.
     good = verdict.instead or last_good(wanted, revisions, weights)
     if verdict.failed and good:
         return Step(Action.HOLD, (wanted, good), message=verdict.failed)
-    step = _forward(wanted, strategy, revisions, weights, verdict, course or Course())
+    step = _forward(wanted, strategy, revisions, weights, verdict, steps or RolloutSteps())
     if hold and step.action is Action.NONE:
         message = f"revision {hold.refused} is not asked for any more"
         return Step(Action.RELEASE, (hold.refused,), message=message)
@@ -110,7 +110,7 @@ def _forward(
     revisions: Sequence[Revision],
     weights: Mapping[str, int],
     verdict: Verdict,
-    course: Course,
+    steps: RolloutSteps,
 ) -> Step:
     found = _named(wanted, revisions)
     others = [revision for revision in revisions if revision.active and revision.name != wanted]
@@ -126,7 +126,7 @@ def _forward(
         return Step(Action.WAIT, (wanted,), message=_waiting(found))
     if not verdict.answered:
         return Step(Action.WAIT, (wanted,), message=verdict.message)
-    if move := _move(wanted, strategy, revisions, weights, course):
+    if move := _move(wanted, strategy, revisions, weights, steps):
         return move
     if others:
         return _deactivate(others, "the old revision has no traffic any more")
@@ -138,21 +138,21 @@ def _move(
     strategy: str,
     revisions: Sequence[Revision],
     weights: Mapping[str, int],
-    course: Course,
+    steps: RolloutSteps,
 ) -> Step | None:
     """The next move of the traffic, or the pause before it; None once `wanted` has all of it."""
-    target, leg = {wanted: 100}, None
+    target, due = {wanted: 100}, None
     old = max((n for n in weights if n != wanted), key=lambda name: weights[name], default="")
     there = _named(old, revisions)
     # A share of the traffic needs an old revision that still serves.
     if strategy == "BlueGreen" and there and there.active and weights[old]:
-        leg = course.leg(wanted, weights.get(wanted, 0))
-        if leg.weight < 100:
-            target = {wanted: leg.weight, old: 100 - leg.weight}
-    if dict(weights) == target and (leg is None or leg.noted):
-        if leg is None or not leg.stays:
+        due = steps.due(wanted, weights.get(wanted, 0))
+        if due.weight < 100:
+            target = {wanted: due.weight, old: 100 - due.weight}
+    if dict(weights) == target and (due is None or due.noted):
+        if due is None or not due.stays:
             return None
-        return Step(Action.PAUSE, (wanted,), message=leg.stays, asks=leg.asks, left=leg.left)
+        return Step(Action.PAUSE, (wanted,), message=due.stays, asks=due.asks, left=due.left)
     message = f"revision {wanted} takes {target[wanted]} % of the traffic"
     return Step(Action.SHIFT, (wanted,), target, message)
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from reconciler.api.resources import ContainerAppSpec
 from reconciler.arm.clients import Arm
-from reconciler.kinds.service.vantage import GATEWAY, NO_APP, NOT_ADMITTED, sees_ingress
+from reconciler.kinds.service.ingress_reach import GATEWAY, NO_APP, NOT_ADMITTED, reaches_ingress
 
 PATIENCE = aiohttp.ClientTimeout(total=10)
 LONGEST = 4096  # bytes of an answer that are read
@@ -43,7 +43,7 @@ async def smoke(
         return SmokeAnswer()
     host, named = place
     answer = await _answer(arm, spec, revision, host, named)
-    if answer.wrong and not answer.unseen and not await sees_ingress(arm, host):
+    if answer.wrong and not answer.unseen and not await reaches_ingress(arm, host):
         wrong = f"{answer.wrong}; the daemon does not reach the ingress of {host} either"
         return SmokeAnswer(wrong, unseen=True)
     return answer

@@ -19,7 +19,7 @@ NOT_ADMITTED = b"RBAC: access denied"
 GATEWAY = (502, 503, 504)
 
 
-async def sees_ingress(arm: Arm, host: str) -> bool:
+async def reaches_ingress(arm: Arm, host: str) -> bool:
     """Whether the daemon reaches the ingress behind `host`, the host name of an app.
 
     It is asked for a revision that cannot exist, which the ingress answers with 404. A proxy that

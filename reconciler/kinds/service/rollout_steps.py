@@ -1,7 +1,7 @@
 """Where a rollout in steps stands, and when the next step is due. Pure: the position is a tag of
 the container app, written together with the traffic, so that it outlives the daemon.
 
-`rollout` asks for the next leg, `container_app` writes the tag, `evaluation` asks the prompts.
+`rollout` asks which step is due, `container_app` writes the tag, `evaluation` asks the prompts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StepReached:
 
 
 @dataclass(frozen=True)
-class Leg:
+class DueStep:
     """The `weight` that the new revision is to have now. `stays` says why it then stays there;
     empty if it goes on. `asks` says that a person decides, `left` is the seconds until the next
     look. `noted` is false if the weight must be written again to note when the step began.
@@ -59,7 +59,7 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Course:
+class RolloutSteps:
     """The steps of one rollout; without any, `PLAIN_STEPS`. `now` is Azure's time, `promoted` the
     weight up to which a person lets it go on, `unmet` what the evaluation of the present step still
     lacks.
@@ -75,18 +75,18 @@ class Course:
     def all_steps(self) -> tuple[RolloutStep, ...]:
         return self.steps or PLAIN_STEPS
 
-    def leg(self, wanted: str, weight: int) -> Leg:
+    def due(self, wanted: str, weight: int) -> DueStep:
         """What is due for revision `wanted`, which has `weight` percent of the traffic."""
         if self.promoted >= 100:
-            return Leg(100)
+            return DueStep(100)
         begun = self.position if self.position and self.position.revision == wanted else None
         at = begun.weight if begun else weight
         if at and at != weight:
-            return Leg(at)  # somebody else moved the traffic
+            return DueStep(at)  # somebody else moved the traffic
         step = next((each for each in self.all_steps if each.weight == at), None)
-        return (step and self._held_at(step, wanted, begun)) or Leg(self._after(at))
+        return (step and self._held_at(step, wanted, begun)) or DueStep(self._after(at))
 
-    def _held_at(self, step: RolloutStep, wanted: str, begun: StepReached | None) -> Leg | None:
+    def _held_at(self, step: RolloutStep, wanted: str, begun: StepReached | None) -> DueStep | None:
         """Why the rollout stays at a step; None if it goes on. A person's promotion ends the pause
         but does not replace the evaluation.
         """
@@ -94,16 +94,16 @@ class Course:
         told = f"revision {wanted} has {step.weight} % of the traffic ({place})"
         promoted = self.promoted >= step.weight
         if step.pause and begun is None and not promoted:
-            return Leg(step.weight, noted=False)
+            return DueStep(step.weight, noted=False)
         if self.unmet:
-            return Leg(step.weight, f"{told}; {self.unmet}", left=0.0)
+            return DueStep(step.weight, f"{told}; {self.unmet}", left=0.0)
         if promoted:
             return None
         if step.pause is None:
-            return Leg(step.weight, f"{told} until `moorage promote`", asks=True)
+            return DueStep(step.weight, f"{told} until `moorage promote`", asks=True)
         end = begun.since + timedelta(seconds=step.pause) if begun else self.now
         if (left := (end - self.now).total_seconds()) > 0:
-            return Leg(step.weight, f"{told} until {end:%H:%M:%S} UTC", left=min(left, SLOW))
+            return DueStep(step.weight, f"{told} until {end:%H:%M:%S} UTC", left=min(left, SLOW))
         return None
 
     def _after(self, weight: int) -> int:

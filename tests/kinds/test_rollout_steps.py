@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.api.resources import RolloutStep
-from reconciler.kinds.service.course import Course, StepReached, noted
+from reconciler.kinds.service.rollout_steps import RolloutSteps, StepReached, noted
 
 NEW = "web--r2"
 NOW = datetime(2026, 11, 29, 12, 0, 30, tzinfo=UTC)
@@ -44,16 +44,16 @@ CASES = [
 )
 def test_each_moment_has_one_weight(weight, known, due, reason):
     """The weight that is due, and what holds the rollout at it."""
-    leg = Course(STEPS, now=NOW, **known).leg(NEW, weight)
-    assert leg.weight == due[0], reason
-    assert due[1] in leg.stays, reason
-    assert bool(due[1]) is bool(leg.stays), reason
+    step = RolloutSteps(STEPS, now=NOW, **known).due(NEW, weight)
+    assert step.weight == due[0], reason
+    assert due[1] in step.stays, reason
+    assert bool(due[1]) is bool(step.stays), reason
 
 
 def test_a_pause_without_its_beginning_is_noted_first():
     """The weight is written once more, with the tag."""
-    assert not Course(STEPS, now=NOW).leg(NEW, 10).noted
-    assert Course(STEPS, position=since(10, 5), now=NOW).leg(NEW, 10).noted
+    assert not RolloutSteps(STEPS, now=NOW).due(NEW, 10).noted
+    assert RolloutSteps(STEPS, position=since(10, 5), now=NOW).due(NEW, 10).noted
 
 
 def test_the_tag_remembers_the_step():

@@ -15,7 +15,7 @@ from reconciler.kinds.service.replicas import Seen
 
 
 @dataclass(frozen=True)
-class Aim:
+class TargetRevision:
     """`spec` is that of the revision that is to serve. `hold` is the decision in the app's tag, if
     any; `held` is the same decision if it refuses the revision that the document asks for.
     """
@@ -25,14 +25,14 @@ class Aim:
     held: Hold | None
 
 
-async def aim_at(arm: Arm, wanted: ContainerAppSpec, hold: Hold | None) -> Aim:
+async def choose_target(arm: Arm, wanted: ContainerAppSpec, hold: Hold | None) -> TargetRevision:
     """A decision is void once Azure has dropped the revision that was to serve instead: then there
     is nothing to go back to.
     """
     if hold is None or hold.refused != wanted.revision:
-        return Aim(wanted, hold, None)
+        return TargetRevision(wanted, hold, None)
     serving = await _instead(arm, wanted, hold)
-    return Aim(serving, hold, hold) if serving else Aim(wanted, None, None)
+    return TargetRevision(serving, hold, hold) if serving else TargetRevision(wanted, None, None)
 
 
 def ordered(spec: ContainerAppSpec, seen: Seen) -> str:

@@ -17,16 +17,16 @@ def stamps_of(listed: Mapping[str, files.Entry]) -> Stamps:
     return {name: entry.etag for name, entry in listed.items()}
 
 
-class Stillness:
-    """`quiet` is how many seconds a folder must rest."""
+class QuietPeriod:
+    """For how many `seconds` a folder must be unchanged before it is read."""
 
-    def __init__(self, quiet: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.quiet = quiet
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
         self.clock = clock
         self._seen: dict[str, tuple[Stamps, float]] = {}  # the last listing, and since when
 
-    def rests(self, place: str, listed: Mapping[str, files.Entry], now: datetime) -> bool:
-        """Whether nobody has written to `place` for `quiet` seconds: by Azure's own clock, `now`,
+    def is_over(self, place: str, listed: Mapping[str, files.Entry], now: datetime) -> bool:
+        """Whether nobody has written to `place` for so many seconds: by Azure's own clock, `now`,
         or because two looks that far apart saw the same.
         """
         stamps = stamps_of(listed)
@@ -34,6 +34,6 @@ class Stillness:
         if stamps != before:
             since = self.clock()
             self._seen[place] = (stamps, since)
-        old = now - timedelta(seconds=self.quiet)
+        old = now - timedelta(seconds=self.seconds)
         rested = all(entry.modified and entry.modified <= old for entry in listed.values())
-        return rested or self.clock() - since >= self.quiet
+        return rested or self.clock() - since >= self.seconds
