@@ -69,3 +69,8 @@ def _first(errors: BaseException) -> BaseException:
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return errors
+
+
+def failed(task: asyncio.Future[Any]) -> bool:
+    """Whether it has ended without a result, so that its answer cannot be shared."""
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -1,4 +1,4 @@
-"""One read for all: a list per (kind, scope), shared by every key of a reconcile pass, dropped
+"""A read cache: one list per (kind, scope), shared by all keys of a reconcile pass and dropped
 after a write to it.
 
 A typed list of 100 apps blocks the event loop for 150 ms and a GET for each app takes 100 calls;
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from reconciler.api import versions
 from reconciler.api.kinds import Kind, Listing
 from reconciler.arm.breadth import Breadth
+from reconciler.arm.concurrency import failed
 from reconciler.engine.errors import ReconcileError, Throttled
 from reconciler.engine.urgency import is_waited_for
 
@@ -63,8 +64,8 @@ class Reader(Protocol):
 
 
 class Inventory:
-    """Answers are as old as `ttl` seconds at most, and never older than the last write that was
-    announced by `invalidate`.
+    """Answers are at most `ttl` seconds old, and never older than the last write that `invalidate`
+    announced.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class Inventory:
         return (await self._listed(what, scope)).get(name.lower())
 
     async def look(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
-        """As `find`, and None only when it is not there: a list may lag behind a creation. It is
-        read alone where that costs less than the list, which many share.
+        """Like `find`, but None means that the resource does not exist, because a list may lag
+        behind a creation. The resource is read with a GET of its own where that costs less than the
+        list.
         """
         id_ = _id(what, scope, name)
         if answered := self._answered(id_):
@@ -110,7 +112,7 @@ class Inventory:
         return found
 
     async def list_wide(self, kind: Kind, subscription: str) -> list[dict[str, Any]]:
-        """All of a kind in the subscription, shared with the looks that list it as widely."""
+        """All of a kind in the subscription, from the list that `look` shares."""
         return [*(await self._listed(kind, subscription)).values()]
 
     async def list(self, what: Listed, scope: str) -> list[dict[str, Any]]:
@@ -120,8 +122,8 @@ class Inventory:
         return [*(await self._listed(what, scope)).values()]
 
     async def get(self, what: Listed, scope: str, name: str) -> dict[str, Any] | None:
-        """A fresh read of one resource past the cache, for right after a write and for what a list
-        leaves out.
+        """A fresh read of one resource that bypasses the cache: right after a write, and for fields
+        that a list leaves out.
         """
         return await self._arm.get_json(
             f"{scope}/{what.listing.path}/{quote(name)}", what.listing.api_version
@@ -138,31 +140,31 @@ class Inventory:
                 del known[id_]
 
     def learn(self, resource_id: str, answer: Mapping[str, Any]) -> None:
-        """Take what a write answered about the resource as a look at it. Anything else that it
-        answered, such as an operation, is left alone.
+        """Cache the answer of a write if it is the resource; any other answer, such as an
+        operation, is ignored.
         """
         if _normal(str(answer.get("id", ""))) == (id_ := _normal(resource_id)):
             self._answers[id_] = (self._clock(), dict(answer))
 
     def doubt(self, resource_id: str) -> bool:
-        """Forget what a write answered; whether anything was known. An answer need not show all
-        that a read shows, so it counts only where it agrees with what was asked for.
+        """Drop the cached answer of a write. Returns whether there was one. Such an answer need not
+        show all fields that a read shows, so it counts only if it agrees with what was asked for.
         """
         return self._answers.pop(_normal(resource_id), None) is not None
 
     def made(self, resource_id: str) -> None:
-        """We have created what was not there before."""
+        """Record that we created a resource that did not exist."""
         self._made[_normal(resource_id)] = _Creation(self._clock())
 
     def ended(self, resource_id: str) -> None:
-        """A write to the resource that took its time has ended."""
+        """Record the end of a long-running write to the resource."""
         made = self._made.get(_normal(resource_id))
         self.invalidate(resource_id)
         if made is not None:  # nothing can be put into it while it is being created
             self._made[_normal(resource_id)] = _Creation(self._clock(), made.written)
 
     def missing(self, group_id: str) -> None:
-        """Azure says that there is no such resource group, and so nothing in it."""
+        """Record that Azure has no such resource group, and so nothing in it."""
         self._missing[_normal(group_id)] = self._clock()
 
     def is_new(self, resource_id: str) -> bool:
@@ -207,8 +209,9 @@ class Inventory:
         return any(_within(id_, one) and now - at <= self._ttl for one, at in self._missing.items())
 
     def _is_unwritten(self, id_: str) -> bool:
-        """Whether it would be in a resource that we have just created, and nobody wrote it. A group
-        does not count: another set of documents may name it and write there as early as we do.
+        """Whether it cannot exist, because its parent was just created by us and nothing was
+        written below it since. A resource group does not count as such a parent: another set of
+        documents may write there at the same time.
         """
         return any(
             _within(id_, one)
@@ -224,10 +227,11 @@ class Inventory:
         if self._is_missing(key[1]):
             return {}
         entry = self._entries.get(key)
-        if entry is None or self._clock() - entry.asked > self._ttl or _failed(entry.task):
+        if entry is None or self._clock() - entry.asked > self._ttl or failed(entry.task):
             task = asyncio.ensure_future(self._read(what.listing, scope))
-            # Nobody may be left to hear of a failure when every waiter was cancelled.
-            task.add_done_callback(_failed)
+            # Fetch the exception, because nobody may be left to await it when every waiter was
+            # cancelled.
+            task.add_done_callback(failed)
             self._drop_old(self._clock())
             entry = self._entries[key] = _Entry(task, self._clock())
         # Shielded: one waiter that is cancelled must not take the answer from the others.
@@ -255,20 +259,21 @@ class Inventory:
             return None
 
     def _is_fresh(self, key: tuple[Listing, str]) -> bool:
-        """Whether there is an answer that costs nothing any more."""
+        """Whether a cached answer is fresh, so that this read costs nothing."""
         entry = self._entries.get(key)
-        if entry is None or not entry.task.done() or _failed(entry.task):
+        if entry is None or not entry.task.done() or failed(entry.task):
             return False
         return self._clock() - entry.asked <= self._ttl
 
     def _is_alone(self, key: tuple[Listing, str], name: str) -> bool:
-        """Whether `name` is to be read without its list: the first of a scope, because it is often
-        new; what was not there; and of a long list the first few, and whatever a person waits for:
-        a save must not wait for the ten pages of a thousand apps.
+        """Whether to read `name` with a GET of its own instead of the list. That is so for the
+        first resource of a scope, which is often new, and for one that was missing at its last
+        read. Where the list is long, it is also so for the first few reads and for those that a
+        person waits for, because a save must not wait for the ten pages of a thousand apps.
         """
         now, entry, names = self._clock(), self._entries.get(key), self._names.get(key)
         is_long = names is not None and len(names) > LONG
-        if entry is not None and now - entry.asked <= self._ttl and not _failed(entry.task):
+        if entry is not None and now - entry.asked <= self._ttl and not failed(entry.task):
             return is_long and is_waited_for() and not entry.task.done()
         if names is not None and name not in names:
             return True
@@ -280,7 +285,7 @@ class Inventory:
         return len(lately) < most
 
     def _drop_old(self, now: float) -> None:
-        """Answers that nobody may use any more: of a thousand services they fill 50 MB."""
+        """Drop answers that are too old to be used: those of a thousand services fill 50 MB."""
         old = [key for key, entry in self._entries.items() if now - entry.asked > self._ttl]
         for key in old:
             del self._entries[key]
@@ -297,15 +302,11 @@ class Inventory:
                 *(self._arm.get_json(f"{path}/{quote(item['name'])}", version) for item in items)
             )
             items = [item for item in read if item is not None]
-        # In a subscription two resource groups may hold the same name.
+        # Two resource groups of a subscription may have resources of one name.
         by = "id" if _is_wide(listing, scope) else "name"
         found = {_normal(str(item.get(by, ""))): item for item in items}
         self._names[listing, _normal(scope)] = {*found}
         return found
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _id(what: Listed, scope: str, name: str) -> str:

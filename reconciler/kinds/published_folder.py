@@ -18,6 +18,7 @@ from reconciler.api.reasons import Reason
 from reconciler.api.resources import FolderSpec, ShareRef
 from reconciler.api.upload_progress import size_text, uploaded_text
 from reconciler.arm import files, publish
+from reconciler.arm.concurrency import failed
 from reconciler.arm.publish import MANIFEST, LocalFile, ShareStamp, Verification
 from reconciler.engine.errors import ReconcileError, WaitingForHuman
 from reconciler.engine.external import (
@@ -255,7 +256,7 @@ class PublishedFolder:
         # A failed look is not shared: its error may be over by now.
         if (
             task is None
-            or _failed(task)
+            or failed(task)
             or (
                 now - at > FRESH and (not self._rests(place, task) or self.shares.rounds.due(place))
             )
@@ -267,7 +268,7 @@ class PublishedFolder:
             # looked at.
             new = task is None and self.shares.is_new(place.share)
             task = asyncio.create_task(self._verify(place, tree, known, new=new))
-            task.add_done_callback(_failed)  # fetches the exception, which nobody may await
+            task.add_done_callback(failed)  # fetches the exception, which nobody may await
             self._looks[place] = (now, task)
         # Shielded, because the look is shared: one service's cancelled pass must not end it for
         # others.
@@ -284,7 +285,7 @@ class PublishedFolder:
     def _found_empty(self, place: SharedFolder) -> bool:
         """Whether a look has just found nothing there."""
         at, task = self._looks.get(place, (0.0, None))
-        if task is None or not task.done() or _failed(task) or self.clock() - at > FRESH:
+        if task is None or not task.done() or failed(task) or self.clock() - at > FRESH:
             return False
         seen = task.result()
         return not (seen.complete or seen.stamps)
@@ -306,10 +307,6 @@ class PublishedFolder:
         found = await files.list_tree(self.shares.open(spec.share), spec.prefix)
         outputs = FolderOutputs(spec.prefix, files=len(found))
         return Observation(exists=bool(found), ready=bool(found), outputs=outputs)
-
-
-def _failed(task: asyncio.Future[Verification]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _place(spec: FolderSpec) -> SharedFolder:
