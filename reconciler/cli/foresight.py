@@ -123,7 +123,7 @@ async def planning(
     last = sets.last(store)
     documents = set_of(files, settings.owner, last, keep=keep)
     # The first run gives documents their identity.
-    is_known = keep or (last is not None and last.identity == documents.identity)
+    is_known = keep or bool(store.of_set(documents.identity.id).documents())
     known = documents if is_known else None
     async with Daemon(
         settings, files, store=store, documents=documents, checkout=checkout

@@ -5,7 +5,7 @@ nothing. Pure.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -31,6 +31,33 @@ def by_flag(change: Change) -> tuple[Change, ...]:
         replace(change, path=f"{change.path}[{at}", before=before, after=after)
         for at, before, after in found
     ) or (change,)
+
+
+def in_parts(change: Change) -> Iterator[Change]:
+    """The change as a person reads it, with nothing hidden behind the end of a line: a command line
+    as `by_flag` splits it, and an entry that comes or goes field by field; of a container, also its
+    command line and its variables.
+    """
+    there = change.before if change.after is None else change.after
+    if None not in (change.before, change.after) or not isinstance(there, Mapping) or not there:
+        yield from by_flag(change)
+        return
+    for name, value in there.items():
+        if change.path.endswith(f"[{value}]") or value in (None, "", [], {}):
+            continue  # the name of the entry, which the path has already; and what says nothing
+        member = _alone(change, f"{change.path}.{name}", value)
+        if name != "env":
+            yield from by_flag(member)
+            continue
+        for entry in value:
+            yield from in_parts(_alone(change, f"{member.path}[{entry.get('name')}]", entry))
+
+
+def _alone(change: Change, path: str, value: Any) -> Change:
+    """The part of an entry that comes or goes with it."""
+    comes = change.after is not None
+    before, after = (None, value) if comes else (value, None)
+    return replace(change, path=path, before=before, after=after)
 
 
 @dataclass

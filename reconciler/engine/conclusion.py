@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from reconciler.api.reasons import Reason
-from reconciler.engine.arguments import by_flag
+from reconciler.engine.arguments import in_parts
 from reconciler.engine.deletion_order import freed_by
 from reconciler.engine.events import Event, normal, warning
 from reconciler.engine.external import Change, Desired, DocumentRef, Gone, ObjectKey, Policy
@@ -209,4 +209,4 @@ def _asks(item: Desired, changes: Iterable[Change]) -> tuple[AskedChange, ...]:
     """What a person is asked to approve. Only people read it: the loop looks again by itself."""
     if item.policy is not Policy.ASK:
         return ()
-    return tuple(AskedChange.of(each) for change in changes for each in by_flag(change))
+    return tuple(AskedChange.of(each) for change in changes for each in in_parts(change))

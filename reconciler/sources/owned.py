@@ -59,15 +59,16 @@ async def list_owned(arm: Arm, *, data: bool = False) -> list[Owned]:
     found = []
     for kind, resources in zip(kinds, answers, strict=True):
         for resource in resources:
-            environment, document = (
-                tags.tag(resource, tags.ENVIRONMENT),
-                tags.tag(resource, tags.DOCUMENT),
-            )
+            environment, document = tags.tag(resource, tags.ENVIRONMENT), document_of(resource)
             if environment and document:
-                found.append(
-                    Owned(kind, resource, DocumentRef(*document.split("/", 1)), environment)
-                )
+                found.append(Owned(kind, resource, document, environment))
     return found
+
+
+def document_of(resource: Mapping[str, Any]) -> DocumentRef | None:
+    """The document that the tag names; None for what no set wrote there, which is not deleted."""
+    kind, _, name = (tags.tag(resource, tags.DOCUMENT) or "").partition("/")
+    return DocumentRef(kind, name) if kind and name else None
 
 
 def homes(owned: Iterable[Owned], ownership: Ownership) -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.engine.arguments import by_flag
+from reconciler.engine.arguments import by_flag, in_parts
 from reconciler.engine.external import Change
 
 CASES = [
@@ -65,6 +65,19 @@ def test_no_difference_between_two_command_lines_is_hidden(old, new):
     found = by_flag(Change("x.args", old, new))
     assert any(each.before != each.after for each in found) == (old != new)
     assert all(each.path.startswith("x.args") for each in found)
+
+
+def test_an_entry_that_comes_is_read_field_by_field():
+    """As one value, cut to a line, it would hide its end."""
+    entry = {"name": "A", "value": "x" * 60}
+    assert [str(each) for each in in_parts(Change("env[A]", None, entry))] == [
+        f"env[A].value: (unset) -> {'x' * 60}"
+    ]
+    assert [each.path for each in in_parts(Change("x.args", ["--a"], ["--b"]))] == [
+        "x.args[--a]",
+        "x.args[--b]",
+    ]
+    assert [each.path for each in in_parts(Change("traffic", {"a": 1}, {"b": 1}))] == ["traffic"]
 
 
 def test_other_lists_are_shown_whole():
