@@ -181,7 +181,11 @@ async def test_a_storage_account_is_created_by_location_alone(arm, scripted):
 
 @pytest.mark.parametrize(
     ("path", "write"),
-    [(ENVIRONMENT, environments.put_environment), (ACCOUNT, storage.put_storage_account)],
+    [
+        (ENVIRONMENT, environments.put_environment),
+        (ACCOUNT, storage.put_storage_account),
+        (WORKSPACE, resources.put_workspace),
+    ],
 )
 async def test_a_write_that_changes_nothing_is_done_at_once(arm, scripted, path, write):
     """200 with Succeeded and no operation header means there is nothing to poll."""
@@ -244,6 +248,23 @@ async def test_deleting_what_is_gone_is_a_success(arm, scripted):
     scripted.on("DELETE", APP, 204)
     assert await apps.delete_app(arm, "rg", "phi") is None
     assert await storage.delete_storage_account(arm, "gone", "stphi01") is None
+
+
+async def test_what_has_no_client_of_its_own_is_refused_in_azures_words(arm, scripted):
+    """Resource groups and workspaces are written by path, and their errors are read alike."""
+    refusal = {"error": {"code": "RequestDisallowedByPolicy", "message": "No tag, no group."}}
+    scripted.on("PUT", GROUP, 403, refusal)
+    scripted.on("PUT", WORKSPACE, 403, refusal)
+    scripted.on("DELETE", WORKSPACE, 409, {"error": {"code": "ScopeLocked", "message": "Locked."}})
+    for write in (
+        resources.put_resource_group(arm, "rg", {"location": "swedencentral"}),
+        resources.put_workspace(arm, "rg", "law", {"location": "swedencentral"}),
+    ):
+        with pytest.raises(WaitingForHuman, match="No tag, no group"):
+            await write
+    with pytest.raises(WaitingForHuman, match="Locked"):
+        await resources.delete_workspace(arm, "rg", "law")
+    assert await resources.delete_resource_group(arm, "rg") is None
 
 
 async def test_refused_writes_become_the_loops_errors(arm, scripted):
