@@ -115,7 +115,13 @@ class _Position(NamedTuple):
 
     def same(self, asked: Any, found: Any) -> bool:
         traits = self.traits
-        return is_same(asked, found, ignore_case=traits.ignore_case, quantity=traits.quantity)
+        return is_same(
+            asked,
+            found,
+            ignore_case=traits.ignore_case,
+            quantity=traits.quantity,
+            literal=traits.literal,
+        )
 
 
 def _walk(asked: Any, found: Any, place: _Position) -> Found:

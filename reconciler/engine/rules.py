@@ -34,6 +34,7 @@ class Rules:
     whole: lists and mappings owned entirely, where an extra observed entry is a change.
     members: mappings whose names alone are asked for, such as identities by their ids.
     ignore_case: case and spaces mean nothing (locations, enums). quantities: "0.50" is "0.5".
+    literal: texts that the service only hands on, so that `1Gi` is not `1024Mi`.
     ignored: never compared. secrets: compared but never shown.
     read_only: the service computes it, whatever is sent. write_only: the service never returns it.
     defaults: what an absent value stands for, on either side; `OneOf` where it may be several.
@@ -53,6 +54,7 @@ class Rules:
     members: Sequence[str] = ()
     ignore_case: Sequence[str] = ()
     quantities: Sequence[str] = ()
+    literal: Sequence[str] = ()
     ignored: Sequence[str] = ()
     secrets: Sequence[str] = ()
     read_only: Sequence[str] = ()
@@ -97,6 +99,7 @@ class Rules:
             members=_any(self.members, path),
             ignore_case=above.ignore_case or _any(self.ignore_case, path),
             quantity=above.quantity or _any(self.quantities, path),
+            literal=above.literal or _any(self.literal, path),
             ignored=above.ignored or _any(self.ignored, path),
             secret=above.secret or _any((*self.secrets, *self.write_only), path),
             read_only=above.read_only or _any(self.read_only, path),
@@ -125,6 +128,7 @@ class Traits:
     members: bool = False
     ignore_case: bool = False
     quantity: bool = False
+    literal: bool = False
     ignored: bool = False
     secret: bool = False
     read_only: bool = False

@@ -37,17 +37,25 @@ def is_identical(left: Any, right: Any) -> bool:
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
 
 
-def is_same(left: Any, right: Any, *, ignore_case: bool = False, quantity: bool = False) -> bool:
+def is_same(
+    left: Any,
+    right: Any,
+    *,
+    ignore_case: bool = False,
+    quantity: bool = False,
+    literal: bool = False,
+) -> bool:
     """Whether the service would take one for the other: a number and its text, `1.0Gi` and `1Gi`,
     an ARM id in another case, one moment with and without its zone. `ignore_case`: case, spaces
-    and the order of what commas separate mean nothing. `quantity`: texts are numbers.
+    and the order of what commas separate mean nothing. `quantity`: texts are numbers. `literal`:
+    two texts are the same only letter by letter, because programs read them and not the service.
     """
     if is_identical(left, right):
         return True
     if isinstance(left, bool) or isinstance(right, bool):
         return str(left).lower() == str(right).lower()
     if isinstance(left, str) and isinstance(right, str):
-        return _same_text(left, right, ignore_case=ignore_case, quantity=quantity)
+        return not literal and _same_text(left, right, ignore_case=ignore_case, quantity=quantity)
     first, second = _number(left), _number(right)
     return first is not None and first == second
 

@@ -19,6 +19,7 @@ from reconciler.kinds.comparison import with_common
 from reconciler.kinds.connections import Connections
 
 RULES = with_common(
+    literal=("properties.metadata",),
     lists={"properties.signedIdentifiers": "id"},
     whole=("properties.signedIdentifiers",),
     ignore_case=(

@@ -116,6 +116,11 @@ RULES: Rules = with_common(
         f"{_EVENTS}.rules.type",
     ),
     quantities=("….resources.cpu",),
+    literal=(
+        *(f"{TEMPLATE}.*.{name}" for name in ("command", "args", "env.value")),
+        "….httpHeaders.value",
+        "….metadata",
+    ),
     read_only=(
         *(
             f"properties.{name}"
@@ -183,4 +188,5 @@ RULES: Rules = with_common(
     },
     rewrites={f"{_SCALE}.rules": _queue},
     moot={f"{_INGRESS}.traffic": _by_labels},
+    varying=("….probes.failureThreshold",),  # by the type of the probe
 )

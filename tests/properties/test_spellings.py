@@ -164,3 +164,50 @@ def test_a_default_that_varies_is_azures_choice(kind: Kind, name: str) -> None:
     found = {"properties": {field: "another"}}
     assert diff({"properties": {field: None}}, found, rules_of(kind)) == ()
     assert len(diff({"properties": {field: "mine"}}, found, rules_of(kind))) == 1
+
+
+ID = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.App/containerApps/a"
+PAIRS = st.sampled_from(
+    [
+        ("1Gi", "1024Mi"),
+        (ID, ID.lower()),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00"),
+        ("West US", "westus"),
+    ]
+)
+LITERAL = [
+    (Kind.APP, ["tags", "team"]),
+    (Kind.SHARE, ["properties", "metadata", "a"]),
+    *(
+        (Kind.APP, ["properties", "template", *rest])
+        for rest in (
+            ["containers", "args"],
+            ["initContainers", "command"],
+            ["containers", "env", "value"],
+            ["containers", "probes", "httpGet", "httpHeaders", "value"],
+            ["scale", "rules", "custom", "metadata", "a"],
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "path"), LITERAL, ids=[".".join(path) for _, path in LITERAL])
+@given(pair=PAIRS, number=st.integers(0, 9))
+def test_a_text_that_programs_read_is_compared_letter_by_letter(
+    kind: Kind, path: list[str], pair: tuple[str, str], number: int
+) -> None:
+    """Azure hands on variables, arguments, headers and tags as they are, so that two texts which
+    would be one amount, id or time elsewhere are two; a number is its text, as everywhere.
+    """
+
+    def body(value: Any) -> Any:
+        inner = [value] if path[-1] in ("args", "command") else value
+        for length in range(len(path), 0, -1):
+            inner = {path[length - 1]: inner}
+            if length > 1 and rules_of(kind).traits(tuple(path[: length - 1])).key is not None:
+                inner = [{"name": "a", **inner}]
+        return inner
+
+    asked, found = pair
+    assert len(diff(body(asked), body(found), rules_of(kind))) == 1
+    assert diff(body(number), body(str(number)), rules_of(kind)) == ()
