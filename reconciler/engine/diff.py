@@ -141,7 +141,7 @@ def _walk(asked: Any, found: Any, place: _Position) -> Found:
             yield place.suppress(asked, found, Suppression.WRITE_ONLY)
     elif is_empty(asked) and is_empty(found):
         return
-    elif is_empty(asked) and not _is_list(asked):
+    elif is_empty(asked) and not _is_list(asked) and not (asked == "" and traits.literal):
         yield from _unasked(asked, found, place)
     elif is_empty(found) and _stands_for_nothing(asked, place):
         yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
@@ -184,7 +184,9 @@ def _by_shape(asked: Any, found: Any, place: _Position) -> Found:
 def _unasked(asked: Any, found: Any, place: _Position) -> Found:
     """Null or nothing was asked: what is there is the service's choice, or somebody added it."""
     if isinstance(asked, Mapping) and isinstance(found, Mapping):
-        if place.thorough and not (place.traits.whole or place.traits.members):
+        if place.thorough and (place.traits.whole or place.traits.members):
+            yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)
+        elif place.thorough:
             yield from _mapping(asked, found, place)
     elif isinstance(asked, Mapping) or _is_choice(found, place):
         yield place.suppress(asked, found, Suppression.SERVER_DEFAULT)

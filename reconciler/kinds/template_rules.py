@@ -145,6 +145,9 @@ RULES: Rules = with_common(
         "properties.workloadProfileName": "Consumption",
         "properties.configuration.activeRevisionsMode": "Single",
         "properties.configuration.maxInactiveRevisions": 100,
+        # Where one is found, a value that was asked for, and cannot be seen, has gone.
+        "properties.configuration.secrets.keyVaultUrl": "",
+        "properties.configuration.dapr.enabled": False,
         "properties.configuration.dapr.appProtocol": "http",
         "properties.configuration.dapr.logLevel": "info",
         f"{_INGRESS}.exposedPort": 0,

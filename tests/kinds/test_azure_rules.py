@@ -155,6 +155,13 @@ RULES: list[tuple[str, Kind, Any, Any, Any]] = [
         configured(secrets=[{"name": "y"}]),
     ),
     (
+        "a value that nobody can see has gone where a vault's is found",
+        Kind.APP,
+        configured(secrets=[{"name": "x", "value": "v", "keyVaultUrl": None}]),
+        configured(secrets=[{"name": "x"}]),
+        configured(secrets=[{"name": "x", "keyVaultUrl": "https://v/secrets/x"}]),
+    ),
+    (
         "a registry's fields that are null come back empty",
         Kind.APP,
         configured(registries=[{"server": "a.io", "username": None, "identity": "system"}]),

@@ -211,3 +211,7 @@ def test_a_text_that_programs_read_is_compared_letter_by_letter(
     asked, found = pair
     assert len(diff(body(asked), body(found), rules_of(kind))) == 1
     assert diff(body(number), body(str(number)), rules_of(kind)) == ()
+    if path[-1] not in ("args", "command"):
+        # An empty text is a value there, and not the service's choice.
+        assert len(diff(body(""), body(found), rules_of(kind))) == 1
+        assert diff(body(""), body(None), rules_of(kind)) == ()
