@@ -135,6 +135,10 @@ TABLE: Mapping[str, Rule] = {
         WaitingForHuman, "The subscription may not use this region; choose another location."
     ),
     "ScopeLocked": Rule(WaitingForHuman, "Remove the lock, or set reconcilePolicy: Observe."),
+    "FailedIdentityOperation": Rule(
+        WaitingForHuman,
+        "Correct the identity's id in spec.identity, or make the identity.",
+    ),
     "InvalidParameterValueInContainerTemplate": Rule(
         WaitingForHuman,
         "Correct the field that the message names.",
@@ -217,6 +221,15 @@ _SAYS_LITTLE = re.compile(
 )
 _WORDS: Sequence[tuple[re.Pattern[str], Rule]] = [
     (
+        # An identity without the role AcrPull is never told so; the operation just ends late.
+        re.compile("Operation expired"),
+        Rule(
+            RetryableError,
+            "A registry that does not answer looks like this, and so does an identity without the"
+            " role AcrPull.",
+        ),
+    ),
+    (
         re.compile("Unable to get value using Managed identity"),
         Rule(WaitingForHuman, advice(Reason.VAULT_DENIED), Reason.VAULT_DENIED),
     ),
@@ -244,7 +257,7 @@ _BY_STATUS: Mapping[int, Rule] = {
     429: Rule(Throttled, "", Reason.THROTTLED),
     501: Rule(TerminalError),
 }
-_ITS_OWN = r"ServiceUnavailable|InternalServer|BadGateway|GatewayTimeout|ServerTimeout|ServerBusy"
+ITS_OWN = r"ServiceUnavailable|InternalServer|BadGateway|GatewayTimeout|ServerTimeout|ServerBusy"
 _HOST = re.compile(r"(https?://[^/\s]+)/\S*")
 _UNSENT = (ServiceRequestError, aiohttp.ClientConnectorError)
 
@@ -289,63 +302,14 @@ def from_fault(fault: AzureFault) -> ReconcileError:
     rule = (
         _rule_by_words(fault)
         or TABLE.get(fault.code)
-        or _rule_by_spelling(fault.code)
-        or _rule_by_status(fault.status)
+        or rule_by_spelling(fault.code)
+        or rule_by_status(fault.status)
     )
     reason = rule.reason or _reason(fault)
     message = f"{fault.message} {rule.hint}".strip() or reason
     if rule.kind is Throttled:
         return Throttled(reason, message, fault.retry_after)
     return rule.kind(reason, message)
-
-
-# What the loop does with each class of error.
-LOOP: Mapping[type[ReconcileError], str] = {
-    Busy: "waits",
-    NotReadyYet: "waits",
-    Throttled: "waits as long as Azure asks",
-    TransportFailed: "tries again soon",
-    RetryableError: "tries again soon",
-    SlowRetry: "tries again every minute",
-    WaitingForHuman: "waits for a person, and looks again every minute",
-    TerminalError: "tries again every five minutes, and at once after an edit",
-    DecidedElsewhere: "counts it as failed, and tries again every minute",
-}
-
-
-# What a person does about each class of error, where its code says no more.
-REMEDY: Mapping[type[ReconcileError], str] = {
-    Busy: "wait",
-    NotReadyYet: "wait",
-    Throttled: "wait",
-    TransportFailed: "wait, or try again; check the network and Azure's service health",
-    RetryableError: "wait; if it stays, read the message, which Azure wrote",
-    SlowRetry: "wait",
-    WaitingForHuman: "remove the cause in the message, which Azure wrote",
-    TerminalError: "correct the document by the message, which Azure wrote",
-    DecidedElsewhere: "correct the document by the message, which Azure wrote",
-}
-
-
-def explain_code(code: str) -> tuple[str, str] | None:
-    """What the loop does about a code of Azure's, and what a person can do; None for a code that is
-    treated by its HTTP status.
-    """
-    rule = TABLE.get(code) or _rule_by_spelling(code)
-    return (LOOP[rule.kind], _remedy(rule)) if rule else None
-
-
-def remedy_of_code(code: str) -> str:
-    """What a person can do about any code, also one that is in no table."""
-    named, own = re.fullmatch(r"Http(\d{3})", code), re.search(_ITS_OWN, code)
-    status = int(named[1]) if named else 503 if own else 0
-    rule = TABLE.get(code) or _rule_by_spelling(code)
-    rule = rule or (_rule_by_status(status) if status else None)
-    return _remedy(rule) if rule else "read the message, which Azure wrote"
-
-
-def _remedy(rule: Rule) -> str:
-    return rule.hint or rule.remedy or REMEDY[rule.kind]
 
 
 def _reason(fault: AzureFault) -> Cause:
@@ -362,11 +326,11 @@ def _rule_by_words(fault: AzureFault) -> Rule | None:
     return next((rule for pattern, rule in _WORDS if pattern.search(fault.message)), None)
 
 
-def _rule_by_spelling(code: str) -> Rule | None:
+def rule_by_spelling(code: str) -> Rule | None:
     return next((rule for pattern, rule in PATTERNS if pattern.search(code)), None)
 
 
-def _rule_by_status(status: int) -> Rule:
+def rule_by_status(status: int) -> Rule:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= 500:

@@ -19,7 +19,7 @@ Word = Annotated[
 def explain(reason: Word, output: Output = "text") -> None:
     """Say what a reason means and what to do about it."""
     from reconciler.api.reasons import AZURE, Reason
-    from reconciler.arm.errors import explain_code
+    from reconciler.arm.remedies import explain_code
 
     as_json = check_output(output)
     ours = {str(each).casefold(): each for each in Reason}

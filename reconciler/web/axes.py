@@ -152,7 +152,7 @@ def remedy_of(reason: Cause | str) -> str:
     """What to do about a reason; empty where there is nothing to do."""
     if isinstance(reason, Reason):
         return reason.remedy
-    from reconciler.arm.errors import remedy_of_code  # azure.core is slow to import
+    from reconciler.arm.remedies import remedy_of_code  # azure.core is slow to import
 
     return remedy_of_code(str(reason).removeprefix(AZURE))
 

@@ -268,4 +268,6 @@ def test_a_refused_image_is_told_from_a_revision_that_is_late(code, details, kin
     assert (type(error), error.reason) == (kind, reason)
     assert "a/b:1" in error.message
     expired = {"code": "ContainerAppOperationError", "message": "Error details: Operation expired."}
-    assert type(translate_operation({"status": "Failed", "error": expired})) is RetryableError
+    late = translate_operation({"status": "Failed", "error": expired})
+    assert type(late) is RetryableError
+    assert "an identity without the role AcrPull" in late.message

@@ -10,8 +10,9 @@ from infra.local_azure.control.naming import APP
 from infra.local_azure.faults import answers, endings, kinds
 from infra.local_azure.faults.fault import Event, Fault
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.arm.errors import LOOP, REMEDY, TABLE, explain_code, from_fault, remedy_of_code
+from reconciler.arm.errors import TABLE, from_fault
 from reconciler.arm.faults import fault
+from reconciler.arm.remedies import LOOP, REMEDY, explain_code, remedy_of_code
 from reconciler.cli.app import run
 from reconciler.cli.output.verdict import remedy
 from reconciler.engine.errors import DecidedElsewhere, TerminalError, TransportFailed

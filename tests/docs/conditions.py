@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from reconciler.api.reasons import AzureCode, Reason
-from reconciler.arm.errors import LOOP, TABLE, remedy_of_code
+from reconciler.arm.errors import TABLE
+from reconciler.arm.remedies import LOOP, remedy_of_code
 
 PAGE = Path(__file__).parents[2] / "docs" / "conditions.md"
 _REASONS = re.compile(r"(?<=<!-- reasons -->\n).*(?=<!-- /reasons -->)", re.DOTALL)
