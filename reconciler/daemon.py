@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import structlog
+
 from reconciler import memory, supervision
 from reconciler.api.kinds import Kind
 from reconciler.arm.clients import Arm
@@ -52,6 +54,7 @@ from reconciler.waking import edges_of
 from reconciler.web.metrics import DaemonMetrics
 from reconciler.web.status import status_of
 
+log = structlog.get_logger(__name__)
 DRAIN = 10.0  # seconds for passes under way to end
 GIT_EVERY = 30.0  # seconds between looks for a new commit
 
@@ -93,6 +96,7 @@ class Daemon:
         self.listening = listening
         self.page: DaemonPage | None = None
         self.configs = ConfigFiles(settings.subscription_id)
+        self._told: tuple[Path, ...] = ()
 
     async def __aenter__(self) -> Self:
         memory.keep_connections_small()
@@ -171,6 +175,10 @@ class Daemon:
             return False
         elsewhere = self.elsewhere
         note_files(self.store, self._given_identities, self._set_files)
+        if elsewhere and elsewhere != self._told:
+            names = ", ".join(map(str, elsewhere))
+            log.warning("nothing is deleted", because=f"not read, of the same set: {names}")
+        self._told = elsewhere
         return not elsewhere
 
     def _page(self, listening: socket.socket) -> DaemonPage:
