@@ -194,6 +194,10 @@ class Controller:
         """
         return verdict(self._ledger) if self._queue.idle else None
 
+    def rests(self) -> bool:
+        """Whether nothing changes by itself any more, although a resync may be under way."""
+        return self._queue.calm and verdict(self._ledger) is not None
+
     async def settled(self) -> ExitClass:
         """Wait for `converged`; the caller sets the time limit (exit code 5)."""
         while (found := self.converged()) is None:

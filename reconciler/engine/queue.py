@@ -180,6 +180,12 @@ class WorkQueue:
         """Nothing is due and nothing is held; delayed keys do not count."""
         return not self._dirty and not self._processing
 
+    @property
+    def calm(self) -> bool:
+        """Nothing is due and nothing is held, but what a resync looks at."""
+        priorities = {*self._dirty.values(), *self._processing.values()}
+        return priorities <= {Priority.RESYNC}
+
     def __len__(self) -> int:
         return len(self._dirty)
 

@@ -201,7 +201,7 @@ async def test_the_end_of_trouble_that_no_write_ended_is_told_once(capsys):
     code = 1
     composition = SimpleNamespace(refusals={})
     narrator.daemon = SimpleNamespace(
-        controller=SimpleNamespace(converged=lambda: code, records=list),
+        controller=SimpleNamespace(converged=lambda: code, rests=lambda: True, records=list),
         composition=composition,
         intake=SimpleNamespace(unfit=dict),
         checkout=None,
@@ -256,3 +256,22 @@ def test_what_answers_is_shown_although_not_everything_matches(capsys, monkeypat
     assert "adapter 'sales' is torn" in capsys.readouterr().out, "it may be pages above"
     narrator.ready(0)
     assert "https://llama.swedencentral.example" in capsys.readouterr().out
+
+
+@pytest.mark.looptime
+async def test_a_resync_is_not_followed_as_a_rollout():
+    """A thousand documents are not read once in a second while a resync looks at what has converged."""
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=True)
+    looks = []
+    narrator.daemon = SimpleNamespace(
+        controller=SimpleNamespace(converged=lambda: None, rests=lambda: True, records=list),
+        composition=SimpleNamespace(refusals={}),
+        intake=SimpleNamespace(unfit=dict),
+        checkout=None,
+        store=SimpleNamespace(get=lambda _: "", documents=lambda: looks.append(1) or []),
+    )
+    narrator.watching()
+    follow = asyncio.create_task(narrator.follow())
+    await asyncio.sleep(60)
+    follow.cancel()
+    assert not looks

@@ -209,3 +209,20 @@ async def test_drain_waits_for_what_is_held():
     assert queue.take() is None
     queue.done(held)
     await asyncio.wait_for(draining, 1)
+
+
+async def test_a_resync_alone_leaves_the_queue_calm():
+    """Looks at what has converged are no news to anybody, as long as nothing else is due."""
+    queue = WorkQueue(lambda: 0.0)
+    assert queue.calm
+    queue.add("a", Priority.RESYNC)
+    assert queue.calm
+    assert not queue.idle
+    assert queue.take() == "a"
+    assert queue.calm
+    queue.add("b", Priority.CROWD)
+    assert not queue.calm
+    assert queue.take() == "b"
+    assert not queue.calm
+    queue.done("b")
+    assert queue.calm

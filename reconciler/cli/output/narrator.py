@@ -208,16 +208,21 @@ class Narrator:
         """The exit class of what was reached by a change, or of what has become right by itself;
         None while there is nothing to tell.
         """
-        code = self.daemon.controller.converged() if self._watching else None
-        right = code == 0 and not refused and not self._matches
-        return code if self._changed or right else None
+        unlike = not refused and not self._matches
+        if not (self._watching and (self._changed or unlike)):
+            return None
+        code = self.daemon.controller.converged()
+        return code if self._changed or code == 0 else None
 
     def _follow_rollouts(self) -> None:
         """On a terminal the stages of what is under way, below the lines; in a pipe a line for each
         stage that ends. A look takes at most a small part of the daemon's time.
         """
         began = time.monotonic()
-        if began < self._looked or self.daemon.controller.converged() is not None:
+        if began < self._looked:
+            return
+        if self.daemon.controller.rests():
+            self._looked = began + ROLLOUTS
             return
         before = self._rollouts
         self._rollouts = rollouts_of(
