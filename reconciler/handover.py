@@ -5,9 +5,12 @@ puts both together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from reconciler.api.environment import EnvironmentSpec
 from reconciler.api.kinds import Kind
+from reconciler.api.loaded import Loaded
+from reconciler.api.policies import ReconcilePolicy
 from reconciler.engine.controller import Controller
 from reconciler.engine.external import Policy
 from reconciler.engine.store import Store
@@ -15,6 +18,19 @@ from reconciler.intake import Intended
 from reconciler.leadership import Leadership
 from reconciler.sources.files import FileSource
 from reconciler.toolkit.config_file import ConfigFiles
+
+
+def only_observed(documents: Iterable[Loaded]) -> frozenset[str]:
+    """The Environments whose own document and all of whose services observe or are skipped."""
+    quiet, written = set[str](), set[str]()
+    for each in documents:
+        spec = each.document.spec
+        name = each.document.metadata.name
+        if spec.reconcile_policy is ReconcilePolicy.MANAGE:
+            written.add(name if isinstance(spec, EnvironmentSpec) else spec.environment)
+        elif isinstance(spec, EnvironmentSpec):
+            quiet.add(name)
+    return frozenset(quiet - written)
 
 
 class Handover:
@@ -44,7 +60,7 @@ class Handover:
         manifest = snapshot.manifest
         files = manifest.files | manifest.secret_files
         self._files.set_watched(manifest.folders, digests, files, manifest.adapter_folders)
-        self._leadership.follow(intended.composition)
+        self._leadership.follow(intended.composition, only_observed(manifest.documents))
         self._configs.follow(snapshot.manifest.documents, names)
         self._controller.set_desired(
             intended.desired, intended.documents, complete=self._complete()

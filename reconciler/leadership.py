@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -102,6 +102,9 @@ class Leadership:
         self._tell = tell
         self._id = ""
         self._stands: dict[str, Stand] = {}
+        self._observed: dict[
+            str, ShareRef
+        ] = {}  # where no lease is held until a write is asked for
 
     @property
     def stands(self) -> tuple[Stand, ...]:
@@ -110,21 +113,36 @@ class Leadership:
         """
         return tuple(self._stands.values())
 
-    def follow(self, composition: Composition) -> None:
-        """Stand for election in every Environment of `composition`."""
+    def follow(self, composition: Composition, observed: Collection[str] = ()) -> None:
+        """Stand for election in every Environment of `composition`, except those in which documents
+        only observe: the lease is a write, and would keep the daemon out that manages them.
+        """
+        self._observed = {}
         for name, names in composition.names.items():
             share, before = share_of(names), self._stands.get(name)
-            if before is not None and before.share == share:
-                continue
-            if before is not None:
-                before.over = True
-            opened = self._shares.open(share)
-            leader = Leader(opened, self._lease_id())
-            self._stands[name] = Stand(name, share, leader, opened.found, self._tell)
-            self.changed.set()
+            if name in observed:
+                self._observed[name] = share
+                if before is not None:  # its lease runs out by itself
+                    before.over = True
+                    del self._stands[name]
+            elif before is None or before.share != share:
+                if before is not None:
+                    before.over = True
+                self._stand_for(name, share)
+
+    def _stand_for(self, name: str, share: ShareRef) -> None:
+        opened = self._shares.open(share)
+        leader = Leader(opened, self._lease_id())
+        self._stands[name] = Stand(name, share, leader, opened.found, self._tell)
+        self.changed.set()
 
     def why_not(self, environment: str) -> ReconcileError | None:
-        """Why no write for what is in `environment` may be issued now."""
+        """Why no write for what is in `environment` may be issued now. Where documents only
+        observe, the question itself asks for the lease: something that was managed is to be deleted
+        there.
+        """
+        if environment in self._observed and environment not in self._stands:
+            self._stand_for(environment, self._observed[environment])
         stand = self._stands.get(environment)
         return stand.why_not() if stand else None
 

@@ -1,14 +1,17 @@
 """When an Environment's lease is asked for. The clock is the test's."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
+from reconciler.api.manifest import parse
 from reconciler.api.reasons import Reason
 from reconciler.api.resources import ShareRef
 from reconciler.edges.leases import Lease
 from reconciler.engine.errors import NotReadyYet
-from reconciler.leadership import Stand
+from reconciler.handover import only_observed
+from reconciler.leadership import Leadership, Stand
 
 pytestmark = pytest.mark.looptime
 SHARE = ShareRef("dev", "rg", "acct", "phi")
@@ -75,3 +78,48 @@ async def test_a_lease_that_was_just_taken_is_renewed_when_it_is_time():
         await stand.step()
         await followed(leader, asyncio.Event(), 22, stand)
         assert [round(at - began) for at in leader.asked] == asked
+
+
+async def test_no_lease_is_held_where_documents_only_observe(tmp_path):
+    """The lease is a write, and would keep the managing daemon out. The first question whether
+    something may be written asks for it; a document that manages brings it back.
+    """
+    share = SimpleNamespace(found=asyncio.Event(), name="phi", account="acct")
+    shares = SimpleNamespace(open=lambda _: share)
+    leadership = Leadership(shares, tmp_path, print)
+    home = SimpleNamespace(environment="dev", resource_group="rg", account="acct", share="phi")
+    names = SimpleNamespace(names={"dev": home, "prod": home})
+    leadership.follow(names, observed={"dev"})
+    assert [stand.environment for stand in leadership.stands] == ["prod"]
+    leadership.follow(names)
+    assert {stand.environment for stand in leadership.stands} == {"dev", "prod"}
+    dev = next(stand for stand in leadership.stands if stand.environment == "dev")
+    leadership.follow(names, observed={"dev"})
+    assert dev.over
+    assert [stand.environment for stand in leadership.stands] == ["prod"]
+    leadership.changed.clear()
+    leadership.why_not("dev")
+    assert leadership.changed.is_set()
+    assert {stand.environment for stand in leadership.stands} == {"dev", "prod"}
+
+
+@pytest.mark.parametrize(
+    ("policies", "observed", "reason"),
+    [
+        (("Observe", "Observe", "Skip"), {"dev"}, "nothing is written"),
+        (("Manage", "Observe", "Observe"), set(), "the Environment is written"),
+        (("Observe", "Observe", "Manage"), set(), "one of its services is written"),
+        (("Skip", "Observe", "Observe"), {"dev"}, "nothing is read of the Environment either"),
+    ],
+)
+def test_an_environment_is_observed_with_all_that_is_in_it(tmp_path, policies, observed, reason):
+    """By its own policy and that of each of its services."""
+    own, *services = policies
+    parts = [f"kind: Environment\nmetadata: {{name: dev}}\nspec: {{reconcilePolicy: {own}}}"]
+    parts += [
+        f"kind: InferenceService\nmetadata: {{name: s{number}}}\n"
+        f"spec: {{environment: dev, model: {{source: 'share://m'}}, reconcilePolicy: {policy}}}"
+        for number, policy in enumerate(services)
+    ]
+    documents = parse(tmp_path / "m.yaml", "\n---\n".join(parts).encode())
+    assert only_observed(documents) == observed, reason
