@@ -89,8 +89,9 @@ async def decide(
 
 
 def _stays(taken: Taken, remaining: Mapping[str, Any]) -> bool:
-    """Whether the document still asks for something else there. What it asks for now may differ
-    from what serves: somebody's revision without traffic is told, and goes when it is accepted.
+    """Whether the document still asks for something else there. That may differ from what serves: a
+    revision of somebody else without traffic is reported, and is removed when the difference is
+    accepted.
     """
     path = f"{taken.object} {taken.path}"
     return path in remaining and remaining[path] != taken.found
@@ -173,7 +174,7 @@ def _sorted_out(
 
 
 def _with_all(written: Any, taken: Sequence[Taken]) -> Any:
-    """The document with what is taken already: two entries of a list add up."""
+    """The document with everything accepted so far, because two entries of one list add up."""
     from reconciler.api.yaml_edit import with_value
 
     for each in taken:

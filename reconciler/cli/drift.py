@@ -93,8 +93,8 @@ async def look_with(daemon: Daemon, subject: Subject, documents: Sequence[Loaded
 
 
 def _held(line: PlanLine, spec: Any, there: Mapping[str, Any]) -> tuple[Change, ...]:
-    """After a rollback nothing is written, and the document still asks for what was given up: that
-    is what differs.
+    """After a rollback nothing is written. The document still asks for the revision that was given
+    up, and this is the difference.
     """
     from reconciler.kinds.service.live_template import differences
 

@@ -17,7 +17,7 @@ from reconciler.cli.output.layout import say
 
 def start_local(state_dir: Path) -> Mapping[str, Any]:
     """Start the local Azure unless it runs, and return the values with which a client reaches it.
-    One that was not running is told, so that none starts unnoticed.
+    Says so if it was not running, so that none starts unnoticed.
 
     Raises:
         CommandError: it did not start; the message is its own.
@@ -44,7 +44,7 @@ def _facts(started: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:
 
 
 def _last_line(text: str) -> str:
-    """What went wrong, without the way there."""
+    """The last line, which says what went wrong."""
     return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 

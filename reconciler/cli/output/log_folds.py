@@ -1,6 +1,4 @@
-"""What a terminal leaves out of a log: lines that say again what the last ones said. `logs`
-prints the others.
-"""
+"""Folds repeated lines of a log on a terminal. `logs` prints what remains."""
 
 from __future__ import annotations
 

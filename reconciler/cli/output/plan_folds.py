@@ -1,5 +1,5 @@
-"""What is told once in a plan although it holds for many objects: that they belong to another set
-of documents. `plan_view` prints it.
+"""Folds lines of a plan that say the same of many objects: that they belong to another set of
+documents. `plan_view` prints it.
 """
 
 from __future__ import annotations

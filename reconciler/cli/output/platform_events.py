@@ -11,7 +11,9 @@ from reconciler.cli.output.layout import hang
 
 
 def readable(line: str, width: int) -> list[str]:
-    """An event as age, reason, the replica or revision and the sentence; another line as it is."""
+    """An event as its age, reason, replica or revision, and sentence. Any other line is
+    unchanged.
+    """
     try:
         event = json.loads(line)
         # Azure writes `2026-11-29 12:00:00.1 +0000 UTC`.

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def ready_block(store: Store, settings: Settings, *, whole: bool = True) -> str:
     """Target, endpoint, key, models, curl and Python for every service, and the gateways' addresses
-    after them. Where not everything is as the documents say (`whole` is false), only what answers.
+    after them. If not everything is as the documents say (`whole` is false), it lists only services
+    that answer.
     """
     documents = status_of(store, settings.target_title, {})["documents"]
     ready = [one for one in documents if whole or _is_ready(one)]
