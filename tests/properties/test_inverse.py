@@ -271,7 +271,7 @@ def web_service() -> tuple[dict[str, Any], FoundDocument, dict[str, Any]]:
         "env": [{"name": "TOKEN", "valueFrom": {"secretRef": "vaulted"}}],
         "registries": [{"server": "r.example", "username": "me", "passwordSecretRef": "login"}],
     }
-    place = FoundDocument(documents({"location": "westus3"}, service)[0])
+    place = FoundDocument(documents({"location": "westus3", "owner": "dev"}, service)[0])
     composed = compose(parse(FILE, text_of(documents({}, service)).encode()), WORLD)
     (app,) = [item.spec for item in composed.desired if item.key.kind == Kind.APP]
     return service, place, {"name": "phi", **copy.deepcopy(whole(app, "/env"))}
