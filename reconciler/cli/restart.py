@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LOOK = 1.0
 T = TypeVar("T")
 SAY = 15.0  # seconds between two lines about the same wait
+COOLDOWN = 300  # seconds, where the app names none
 HELD = 240.0  # seconds after which Azure cuts a request off
 
 
@@ -85,13 +86,13 @@ def warm(
     if not as_json:
         subject_of(settings).show()
     work = _warm(settings, service, name)
-    seconds = asyncio.run(_within(work, timeout, f"{service} was asked and"))
+    seconds, scale = asyncio.run(_within(work, timeout, f"{service} was asked and"))
     note_deed(settings, service, "let a replica start with `moorage warm`")
     if as_json:
-        value = {"service": service, "seconds": round(seconds, 1)}
+        value = {"service": service, "seconds": round(seconds, 1), **scale}
         print_value("Warm", value, subject_of(settings))
     else:
-        print(f"{service} answers, after {seconds:.0f} s")
+        print(f"{service} answers, after {seconds:.0f} s\n{_until(scale)}")
 
 
 def note_deed(settings: Settings, service: str, what: str) -> None:
@@ -150,11 +151,7 @@ async def _restart(
     async with Arm(settings) as arm:
         group, app = await find_app(arm, service)
         name = str(app["name"])
-        active = [
-            str(each["name"])
-            for each in await apps.list_revisions(arm, group, name)
-            if each["properties"].get("active")
-        ]
+        active = await _active(arm, group, name)
         before = {replica for replica, _ in await _replicas(arm, group, name, active)}
         for revision in active:
             await apps.restart_revision(arm, group, name, revision)
@@ -162,12 +159,36 @@ async def _restart(
         if not before:
             say("no replica ran; the next request starts one")
             return active, None
-        began = time.monotonic()
-        while not _fresh(await _replicas(arm, group, name, active), before):
+        began = told = time.monotonic()
+        while not _fresh(now := await _replicas(arm, group, name, active), before):
+            if time.monotonic() - told >= SAY:
+                told = time.monotonic()
+                print(_progress(service, now, before, told - began), file=sys.stderr, flush=True)
+                left = [each for each in active if each in await _active(arm, group, name)]
+                if not left:
+                    say(f"a rollout has stopped {', '.join(active)} meanwhile")
+                    return active, None
+                active = left
             await asyncio.sleep(LOOK)
         seconds = time.monotonic() - began
         say(f"ready again after {seconds:.0f} s")
         return active, round(seconds, 1)
+
+
+async def _active(arm: Arm, group: str, name: str) -> list[str]:
+    from reconciler.arm import apps
+
+    return [
+        str(each["name"])
+        for each in await apps.list_revisions(arm, group, name)
+        if each["properties"].get("active")
+    ]
+
+
+def _progress(service: str, now: list[tuple[str, bool]], before: set[str], passed: float) -> str:
+    """A line for who waits: how many of the new replicas are ready."""
+    new = [ready for replica, ready in now if replica not in before]
+    return f"{service}: {sum(new)} of {len(new)} new replicas are ready, {passed:.0f} s"
 
 
 def _fresh(now: list[tuple[str, bool]], before: set[str]) -> bool:
@@ -191,8 +212,15 @@ async def _replicas(
     return found
 
 
-async def _warm(settings: Settings, service: str, name: str) -> float:
-    """The seconds until the service answered."""
+def _until(scale: dict[str, int]) -> str:
+    """How long the replica stays."""
+    if least := scale["minReplicas"]:
+        return f"a replica always runs, because minReplicas is {least}"
+    return f"its replica stops after {scale['cooldownPeriod']} s without requests (cooldownPeriod)"
+
+
+async def _warm(settings: Settings, service: str, name: str) -> tuple[float, dict[str, int]]:
+    """The seconds until the service answered, and by what its replicas stop again."""
     from reconciler.arm.clients import Arm
     from reconciler.cli.apps import find_app
     from reconciler.cli.key import chosen_key, keys_of
@@ -214,7 +242,11 @@ async def _warm(settings: Settings, service: str, name: str) -> float:
                 waited = f"{told - began:.0f} s"
                 print(f"{service} is starting: {said}, {waited}", file=sys.stderr, flush=True)
             await asyncio.sleep(LOOK)
-        return time.monotonic() - began
+        scale = (app["properties"].get("template") or {}).get("scale") or {}
+        return time.monotonic() - began, {
+            "minReplicas": int(scale.get("minReplicas") or 0),
+            "cooldownPeriod": int(scale.get("cooldownPeriod") or COOLDOWN),
+        }
 
 
 async def _asked(arm: Arm, url: str, headers: dict[str, str]) -> str | None:

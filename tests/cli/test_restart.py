@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.cli.restart import note_deed
+from reconciler.cli.restart import _progress, _until, note_deed
 from reconciler.engine.external import DocumentRef
 from reconciler.engine.store import Store
 from reconciler.lock import FolderLock
@@ -32,3 +32,15 @@ def test_a_running_daemon_is_told_to_look(runs, tmp_path):
     (event,) = store.events()
     assert (event.reason, event.message) == ("Decided", f"{caller()} restarted phi--one")
     store.close()
+
+
+def test_who_wakes_a_service_reads_when_it_sleeps_again():
+    """After the cooldown, or never where a replica always runs."""
+    assert "stops after 300 s without requests" in _until({"minReplicas": 0, "cooldownPeriod": 300})
+    assert "a replica always runs" in _until({"minReplicas": 2, "cooldownPeriod": 300})
+
+
+def test_who_waits_for_a_restart_reads_how_far_it_is():
+    """Of the new replicas alone."""
+    now = [("old", True), ("one", True), ("two", False)]
+    assert _progress("web", now, {"old"}, 15.2) == "web: 1 of 2 new replicas are ready, 15 s"
