@@ -85,7 +85,7 @@ def the_document_differs_from_what_is_there(stage):
         "properties.template.containers[app].env[COLOUR]",
         None,
     )
-    assert set(change["lastWrite"]) == {"by", "at"}
+    assert set(change["lastWrite"]) == {"by", "name", "at"}
     assert (
         "env[COLOUR].value: (unset) -> red" in stage.moorage("diff", "web", *options, code=3).stdout
     )
