@@ -4,8 +4,9 @@ without a leading one.
 
 from __future__ import annotations
 
+import posixpath
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -198,9 +199,11 @@ async def rename(share: Share, path: str, to: str) -> str:
 
 async def make_parents(share: Share, paths: Iterable[str]) -> None:
     """Make every directory that `paths` need and that is not known to exist, each once, outer ones
-    first.
+    first. On a share that is not new, the one around all of them is tried before those above it,
+    which exist where an earlier version was published.
     """
-    needed = _above(paths) - share.directories
+    paths = [*paths]
+    needed, around = _above(paths) - share.directories, _around(paths)
 
     async def make(directory: str) -> None:
         async with share.making[directory]:  # of several tasks, the first makes it
@@ -211,8 +214,15 @@ async def make_parents(share: Share, paths: Iterable[str]) -> None:
             except ReconcileError as error:
                 if error.reason != AzureCode("ResourceAlreadyExists"):
                     raise
-            share.directories.add(directory)
+            share.directories |= {directory, *_above([directory])}
 
+    if not share.is_new and around in needed and _above([around]) & needed:
+        try:
+            await make(around)
+        except ReconcileError as error:
+            if error.reason not in _MISSING:
+                raise
+        needed -= share.directories
     for depth in sorted({directory.count("/") for directory in needed}):
         await each(
             (directory for directory in needed if directory.count("/") == depth), make, _WRITERS
@@ -266,6 +276,11 @@ def _above(paths: Iterable[str]) -> set[str]:
         for parent in PurePosixPath(path).parents
         if str(parent) != "."
     }
+
+
+def _around(paths: Collection[str]) -> str:
+    """The innermost directory that holds all of them; empty for the share itself."""
+    return posixpath.commonpath({path.rpartition("/")[0] for path in paths}) if paths else ""
 
 
 def _etag(headers: Mapping[str, str]) -> str:

@@ -75,6 +75,12 @@ class Share:
     def __repr__(self) -> str:
         return f"Share({self.account}/{self.name})"
 
+    @property
+    def is_new(self) -> bool:
+        """Whether we created it a moment ago, so that it holds only what we put there."""
+        share = ids.share(self.arm.subscription_id, self.group, self.account, self.name)
+        return self.arm.inventory.is_new(share)
+
     async def call(self, action: Callable[[ShareClient], Awaitable[Answer]]) -> Answer:
         """Run `action` on the SDK's client, once more with a fresh key if the key was refused;
         errors are translated.

@@ -74,10 +74,12 @@ async def test_a_directory_that_somebody_removed_is_made_again(share):
 
 
 async def test_parents_are_made_once(share):
-    """Twenty files in one new folder at once cost each folder one request."""
+    """Twenty files in one new folder at once cost each folder one request, and one more finds out
+    that the outer folder is missing.
+    """
     before = share.arm.calls["files"]
     await files.make_parents(share, [f"one/two/{number}" for number in range(20)])
-    assert share.arm.calls["files"] - before == 2
+    assert share.arm.calls["files"] - before == 3
 
 
 async def test_two_daemons_never_hold_the_lease_together(share):
@@ -97,3 +99,16 @@ async def test_two_daemons_never_hold_the_lease_together(share):
     assert f"host {socket.gethostname()} (process {os.getpid()}, since " in holder.why_not().message
     await other.step()
     assert await files.read(share, "leader.json") == first_word
+
+
+async def test_the_directory_of_another_version_costs_one_call(share):
+    """Those above it exist; where they do not, one call more finds that out."""
+    await files.make_parents(share, ["code/web/one/app.py"])
+    share.directories.clear()  # another daemon
+    before = share.arm.calls["files"]
+    await files.make_parents(share, ["code/web/two/app.py", "code/web/two/below/x"])
+    assert share.arm.calls["files"] == before + 2
+    await files.make_parents(share, ["models/phi/one/x"])
+    assert share.arm.calls["files"] == before + 2 + 4
+    await files.create(share, "code/web/two/below/x", b"1")
+    await files.create(share, "models/phi/one/x", b"1")

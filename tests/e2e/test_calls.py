@@ -80,6 +80,7 @@ AGAIN = (
     *START,
     Purpose(f"GET .*{APP}", 1, "the container app"),
     Purpose(f"GET .*{APP}/revisions", 1, "whether its revision is healthy"),
+    Purpose(f"GET .*{APP}/revisions/[^/]+/replicas", 1, "where it differs from the last look"),
 )
 CHANGED = (
     *START,
@@ -105,7 +106,7 @@ def stage(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("step", "purposes", "most"),
-    [("first", FIRST, 34), ("again", AGAIN, 14), ("changed", CHANGED, 35)],
+    [("first", FIRST, 34), ("again", AGAIN, 15), ("changed", CHANGED, 35)],
 )
 def test_every_call_has_a_purpose(stage, step, purposes, most):
     """The steps follow each other. `most` is what a boot of two seconds costs, and is what the

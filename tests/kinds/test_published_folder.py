@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.api.digest import digest_tree
 from reconciler.api.resources import FolderSpec, ShareRef
-from reconciler.arm import files
+from reconciler.arm import files, ids
 from reconciler.engine.external import Desired, DocumentRef, ObjectKey, Transfer
 from reconciler.kinds.published_folder import TELLING, PublishedFolder
 from reconciler.kinds.share.rounds import AT_ONCE, Rounds
@@ -24,10 +24,9 @@ class Opened:
     def __init__(self, opened, clock):
         self.opened = opened
         self.rounds = Rounds(clock, 60.0)
-        self.new = False
 
     def is_new(self, _):
-        return self.new
+        return self.opened.is_new
 
     def open(self, _):
         return self.opened
@@ -178,9 +177,10 @@ async def test_a_share_that_was_created_a_moment_ago_is_not_listed(kind, folder)
     """Only what is published there is sent: its directories, its two files, its manifest and the
     name of the manifest. What was published is found, and so is damage later.
     """
-    kind.shares.new = True
     share, one = kind.shares.opened, wanted(folder, "phi")
     await files.exists(share, "opens the share")
+    arm = share.arm
+    arm.inventory.made(ids.share(arm.subscription_id, share.group, share.account, share.name))
     before = share.arm.calls["files"]
     await pass_over(kind, one)
     assert share.arm.calls["files"] - before == 3 + 2 + 2

@@ -38,9 +38,7 @@ class Shares:
 
     def is_new(self, ref: ShareRef) -> bool:
         """Whether we created the share a moment ago, so that it holds only what we put there."""
-        group, account = ref.resource_group, ref.account
-        share = ids.share(self.arm.subscription_id, group, account, ref.share)
-        return self.arm.inventory.is_new(share)
+        return self.open(ref).is_new
 
     def identify(self, key: ObjectKey, ref: ShareRef, path: str) -> Identity:
         """The identity of an object that is a folder on a share."""
