@@ -5,7 +5,7 @@ nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Node:
     kind: NodeKind
     position: Position
     scalar: str | int | float | bool | None = None
-    items: list[Node] = field(default_factory=list)
+    items: Sequence[Node] = ()
     entries: dict[str, tuple[Position, Node]] = field(default_factory=dict)
     size: int = 1
     depth: int = 1
@@ -102,6 +102,10 @@ class Node:
         return position if key else node.position
 
 
+# What is no mapping shares one: a daemon keeps the nodes of all documents.
+_NO_ENTRIES: dict[str, tuple[Position, Node]] = {}
+
+
 def scalar(position: Position, text: str, tag: str | None, *, plain: bool) -> Node:
     """A scalar as YAML 1.2 reads it: only `true` and `false` are booleans, dates and `yes` are
     text.
@@ -119,6 +123,7 @@ def scalar(position: Position, text: str, tag: str | None, *, plain: bool) -> No
         NodeKind.SCALAR,
         position,
         value,
+        entries=_NO_ENTRIES,
         complete=True,
         merge_key=plain and text == _MERGE and not kind,
     )
@@ -135,7 +140,7 @@ def sequence(position: Position, tag: str | None) -> Node:
     """A sequence whose items are still to come."""
     if tag not in {None, "!", _TAG + "seq"}:
         raise UnusableNode(position, f"the tag {_tag_name(tag)} is not known", "remove it")
-    return Node(NodeKind.SEQUENCE, position)
+    return Node(NodeKind.SEQUENCE, position, entries=_NO_ENTRIES)
 
 
 def complete(node: Node, children: list[Node], report: Report) -> Node:

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from reconciler.api.documents import Environment, InferenceService
 from reconciler.api.manifest import ManifestError, load
+from reconciler.api.yaml_tree import read_documents
 
 QUICKSTART = """\
 apiVersion: moorage.dev/v1alpha1
@@ -323,3 +324,21 @@ def test_only_changed_files_are_read_again(manifest):
     manifest.write("kind: Environment\nmetadata: {name: other}\n", "docs/b.yaml")
     assert load([folder], known).documents == second[1:]
     assert [path.name for path in known] == ["b.yaml"]
+
+
+def test_values_that_hold_nothing_share_what_is_empty():
+    """A daemon keeps the nodes of all documents; most of them are numbers and texts."""
+    text = b"a: {x: 1, y: [2, 3]}\nb: &one {z: 4}\nc: {<<: *one, w: 5}\nd: {}\n"
+    problems = []
+    (node,) = read_documents(Path("a.yaml"), text, problems)
+    assert problems == []
+    assert node.plain() == {
+        "a": {"x": 1, "y": [2, 3]},
+        "b": {"z": 4},
+        "c": {"w": 5, "z": 4},
+        "d": {},
+    }
+    one, listed, empty = (node.at(path) for path in (("a", "x"), ("a", "y"), ("d",)))
+    assert one.entries is listed.entries is node.at(("b", "z")).entries
+    assert one.entries == {}
+    assert empty.entries is not one.entries
