@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.api.conditions import Condition, ConditionSet
-from reconciler.api.reasons import read_reason
+from reconciler.api.reasons import Reason, read_reason
 from reconciler.engine.database import MEMORY, Database, Row, Value, open_file
 from reconciler.engine.events import Event, EventType
 from reconciler.engine.external import DocumentRef, ObjectKey
@@ -236,14 +236,15 @@ class Store:
         """
         same = self._one(
             "SELECT id FROM events WHERE target=? AND object=? AND reason=? AND type=? AND"
-            " message=?",
+            " message=? ORDER BY id DESC",
             event.object,
             event.reason,
             event.type,
             event.message,
         )
-        # Counted, because one cause that repeats all night would push everything else out.
-        if same is not None:
+        # Counted, because one cause that repeats all night would push everything else out. Of what
+        # a person decides, each time is kept, unless nothing else was decided in between.
+        if same is not None and (event.reason != Reason.DECIDED or self._is_last(event, same[0])):
             self.database.rows(
                 "UPDATE events SET count=count+1, last=?, id=(SELECT max(id)+1 FROM events)"
                 " WHERE id=?",
@@ -267,6 +268,15 @@ class Store:
             " (SELECT id FROM events WHERE target=?1 ORDER BY id DESC LIMIT ?2)",
             MAX_EVENTS,
         )
+
+    def _is_last(self, event: Event, number: int) -> bool:
+        """Whether no later event of this reason is about the same object."""
+        newest = self._one(
+            "SELECT max(id) FROM events WHERE target=? AND object=? AND reason=?",
+            event.object,
+            event.reason,
+        )
+        return newest is not None and newest[0] == number
 
     def events(
         self, document: DocumentRef | None = None, limit: int = MAX_EVENTS

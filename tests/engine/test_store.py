@@ -211,3 +211,18 @@ def test_secrets_are_never_kept():
         "tokens": [SecretStr("s"), "t"],
     }
     assert public(outputs) == {"id": "/x", "account": {"keyFingerprint": "f"}, "tokens": ["t"]}
+
+
+def test_each_decision_keeps_its_time(tmp_path):
+    """A pause, its end and another pause are three events; the same command twice in a row is one
+    that is counted.
+    """
+    store, document = (
+        Store.open(tmp_path / "state.db", "local"),
+        DocumentRef("InferenceService", "phi"),
+    )
+    for at, what in enumerate(["paused it", "resumed it", "paused it", "paused it"]):
+        store.add_event(normal(Reason.DECIDED, f"me {what}", document, document), float(at))
+    told = [(each.message, each.count, each.last) for each in store.events()]
+    assert told == [("me paused it", 1, 0.0), ("me resumed it", 1, 1.0), ("me paused it", 2, 3.0)]
+    store.close()
