@@ -133,7 +133,7 @@ def test_people_read_it_and_scripts_take_the_exit_code(files, capsys):
         ("job", '{"a": 1e999}', "asked.json:1:1: this is no JSON: 1e999 is too large"),
         ("job", f'{{"a": {"9" * 5000}}}', "asked.json:1:1: this is no JSON: Exceeds the limit"),
         ("job", '{"a": 1, "a": 2}', "asked.json:1:1: this is no JSON: 'a' stands twice"),
-        ("job", "", "asked.json:1:1: this is no JSON"),
+        ("job", "", "asked.json:1:1: the file is empty"),
         ("pod", "{}", "pod is no kind to compare: resource-group"),
     ],
     ids=[
