@@ -1,6 +1,6 @@
-"""What may be read from ARM in a second, for all services together. Everything that the daemon
-reads counts: lists and operations too, which `turns` does not decide about. Pure; the clock and the
-count of reads are given.
+"""A rate limiter (a token bucket with credit) for reads of ARM, for all services together.
+Everything that the daemon reads counts: lists and operations too, which `turns` does not decide
+about. Pure; the clock and the count of reads are given.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class Budget:
         return max(0.0, self.left - RESERVE)
 
     def spend_turn(self, reads: int, saved: float) -> None:
-        """Pay for a look that was a service's turn. What is `saved` of the reads comes from `left`;
-        `turns` counts the others.
+        """Pay for a look that was a service's turn. The `saved` part of the reads comes from
+        `left`; `turns` counts the others.
         """
         self._spent += reads
         self.left -= saved

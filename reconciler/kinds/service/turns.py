@@ -1,5 +1,6 @@
-"""Whose turn it is to be read from ARM: what `budget` allows, shared among the services. `looks`
-asks. Pure; the clock is given.
+"""Shares the reads of ARM that `budget` allows among the services, as a round robin. `looks` asks.
+Pure; the clock is given. A service is *settled* when only its wanted revision is active and that
+one serves; every other service *moves*.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ GONE = 600.0  # seconds after which a service that does not ask is forgotten
 
 @dataclass
 class _Scope:
-    """Services that ask together: when each was looked at, in the order of time, and the reads that
-    are kept for their turns.
+    """The services of an Environment, which ask together: when each was looked at, in the order of
+    time, and the reads that are kept for their turns.
     """
 
     last: OrderedDict[str, float] = field(default_factory=OrderedDict)
@@ -38,10 +39,10 @@ class _Scope:
 
 
 class Turns:
-    """Services that move (unserved, changed, failing) go first, if need be on credit, because a
-    start looks at all services at once. The others are looked at in turn; of those that ask
-    together (an Environment's) the one that has waited longest is next. A service that moves has
-    its turn as well, so that one that fails for long is not seen less often.
+    """Services that move (starting, changed, failing) go first, on credit if necessary, because a
+    start looks at all services at once. The others are looked at in turn; within a scope (an
+    Environment) the one that has waited longest is next. A service that moves has its turn as well,
+    so that one that fails for long is not looked at less often.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Turns:
         self._scarce = False  # the budget does not hold every list of every service
 
     def hurry(self, service: str) -> None:
-        """Look again at once, because it was written to or the last look may be wrong."""
+        """Let the service be looked at again at once, because it was written to or the last look
+        may be wrong.
+        """
         self._urgent.add(service)
 
     def settled(self, service: str, scope: str = "") -> bool:
@@ -122,7 +125,7 @@ class Turns:
         scope = self._scope(service)
         if now - scope.last.get(service, -math.inf) >= SAME_PASS:
             if service in self._in_turn:
-                # Those that fail must not cost the others of their scope a turn.
+                # Services that fail must not take the turns of others in their scope.
                 scope.kept -= min(1, reads) if service in self._moving else reads
                 saved = max(0.0, reads - 1.0) if service in self._moving else 0.0
                 if scope.kept < 0:  # a first look, for which saved reads may be used
@@ -211,7 +214,7 @@ class Turns:
         return now
 
     def _forget(self, service: str) -> None:
-        """It is gone, or in another scope."""
+        """Forget a service that is gone, or that is in another scope now."""
         self._scopes[self._in.pop(service)].last.pop(service, None)
         for known in (self._asked, self._detailed, self._moving):
             known.pop(service, None)
