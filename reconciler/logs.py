@@ -75,8 +75,10 @@ def opened(path: Path) -> Iterator[TextIO]:
             file.close()
 
 
-def configure(stream: TextIO = sys.stderr, level: str = "INFO") -> None:
-    """Send log lines to `stream`: pretty where a person looks, JSON where a program does."""
+def configure(stream: TextIO = sys.stderr, level: str = "INFO", *, last: bool = True) -> None:
+    """Send log lines to `stream`: pretty where a person looks, JSON where a program does. Without
+    `last` they can be sent elsewhere later.
+    """
     stream = cast(TextIO, TolerantStream(stream))
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer()
@@ -94,8 +96,10 @@ def configure(stream: TextIO = sys.stderr, level: str = "INFO") -> None:
             logging.getLevelNamesMapping()[level.upper()]
         ),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=last,
     )
+    if not last:
+        return
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_CleanFormatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -61,10 +61,12 @@ def arm(file: Files = None, target: Target = None, state_dir: StateDir = None) -
 
 async def _compose(settings: Settings, files: Sequence[Path]) -> Composition:
     """The desired objects, by the daemon's own code, on a copy of the daemon's state."""
+    from reconciler import logs
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
     from reconciler.single_run import load_all
 
+    logs.configure(level="ERROR", last=False)  # standard output is the command's own
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     async with Daemon(settings, files, store=store) as daemon:
         return await load_all(daemon)

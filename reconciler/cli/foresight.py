@@ -114,11 +114,13 @@ async def planning(
     """A daemon on a copy of the state, to plan with, and the set that is planned. `keep` as
     `foresee` has it.
     """
+    from reconciler import logs
     from reconciler.daemon import Daemon
     from reconciler.engine.store import Store
     from reconciler.sources import sets
     from reconciler.sources.identity import set_of
 
+    logs.configure(level="ERROR", last=False)  # standard output is the command's own
     store = Store.copy(settings.daemon_dir / "state.db", settings.target_key)
     last = sets.last(store)
     documents = set_of(files, settings.owner, last, keep=keep)

@@ -118,6 +118,8 @@ def test_a_plan_of_other_files_of_the_set_deletes_nothing(make_stage):
     told = stage.moorage("plan", "-f", str(two)).stdout
     assert f"not read: {one}, of the same set; nothing is deleted\n" in told
     assert "delete\n" not in told
+    assert told.startswith("target: ")  # and no line of a log
+    assert stage.json("plan", "-f", str(two))["changes"]
     assert "delete" not in stage.moorage("plan", "-f", str(two), "-f", str(one)).stdout
     (one / "a.yaml").unlink()
     assert "- ManagedEnvironment/dev" in stage.moorage("plan", "-f", str(two)).stdout
