@@ -17,7 +17,7 @@ from reconciler.api.kinds import Kind
 from reconciler.engine.external import ObjectKey
 from reconciler.engine.spread import parts
 from reconciler.kinds.service.budget import RATE
-from reconciler.kinds.service.turns import Turns
+from reconciler.kinds.service.turns import LATELY, Turns
 
 RESYNC = 60.0
 TOGETHER = (Kind.RESOURCE_GROUP, Kind.WORKSPACE, Kind.STORAGE_ACCOUNT, Kind.ENVIRONMENT)
@@ -104,9 +104,10 @@ class Daemon:
         found = [end - n for n, end in enumerate(ends) if self.reads[n] >= since]
         return max(found, default=0)
 
-    def mean(self) -> float:
+    def mean(self, after: float = 0.0) -> float:
         """Reads a second at rest."""
-        return sum(at > self.settled for at in self.reads) / (self.now - self.settled)
+        since = self.settled + after
+        return sum(at > since for at in self.reads) / (self.now - since)
 
     def longest(self, since: float) -> float:
         """The longest time between two looks at a service, the one under way included."""
@@ -142,7 +143,6 @@ def at_rest(services: int, environments: int, *, seed: int = 1, failing: int = 0
         (130, 2, 2.2 * RESYNC),
         (300, 5, 240),
         (700, 20, 300),
-        (1000, 1, 300),
         (1000, 5, 300),
         (1000, 20, 300),
     ],
@@ -156,7 +156,7 @@ def test_all_reads_hold_the_rate_and_no_look_is_late(services, environments, wit
     assert daemon.most(daemon.settled) <= RATE * WINDOW
 
 
-@pytest.mark.parametrize("services", [400, 700])
+@pytest.mark.parametrize("services", [400, 700, 1000])
 def test_one_large_environment_reads_in_parts(services):
     """It has no other Environments' time between its parts: 5 a second hold over half an hour, and a
     third more in two minutes.
@@ -184,11 +184,32 @@ def test_beyond_a_thousand_services_a_turn_takes_longer():
 @pytest.mark.parametrize(("services", "environments"), [(100, 2), (1000, 20)])
 def test_what_fails_for_long_is_looked_at_too(services, environments):
     """Some services of each Environment never come up. They and the others have their looks in
-    time.
+    time, and what follows them more closely ends after ten minutes.
     """
     daemon = at_rest(services, environments, failing=3)
     assert daemon.longest(daemon.settled) <= 300
-    assert daemon.mean() <= RATE
+    assert daemon.mean(after=LATELY) <= RATE
+
+
+@pytest.mark.parametrize(("services", "environments"), [(100, 2), (1000, 20), (1000, 40)])
+def test_what_begins_to_move_is_followed_although_nothing_is_left(services, environments):
+    """Five services are changed at the limit of the budget, the credit of the start is spent: each
+    is looked at within a quarter of a minute, and again and again.
+    """
+    daemon = at_rest(services, environments)
+    daemon.turns.budget.credit, daemon.turns.budget.left = 0.0, 0.0
+    began = daemon.now
+    moving = [f"{number % environments}-{number // environments}" for number in range(5)]
+    while daemon.now < began + 60:
+        daemon.now += 2
+        for name in moving:
+            if daemon.turns.moves(name, name.partition("-")[0]):
+                daemon._look(name, 2)
+    for name in moving:
+        times = [began, *(at for at in daemon.looked[name] if at > began)]
+        assert len(times) >= 4
+        assert max(after - before for before, after in pairwise(times)) <= 25
+        assert times[1] - began <= 15
 
 
 def test_a_restart_looks_at_what_was_ready():

@@ -12,10 +12,11 @@ RATE = 5.0  # reads a second in any two minutes: a fifth of what ARM gives back 
 EVEN = 0.89  # of it on average, because the reads of an Environment come together
 BURST = 330  # saved up for services that move
 RESERVE = 30  # reads that settled services leave to those that move
-EXTRA = 0.15  # reads a second for the replicas of settled services, where reads are scarce
+EXTRA = 0.1  # reads a second for the replicas of settled services, where reads are scarce
 SAVED = 2.0  # of these
 CREDIT = 1650  # reads that services that move may spend ahead, once an hour
 PAID_BACK = 0.5  # reads a second: the credit is paid back in 55 minutes
+MOVING = 0.2  # reads a second for a service that moves, where nothing else is left
 HOUR = 3600.0
 TURN = 293.0  # seconds in which every service is looked at; with the wait for its resync 300
 MOST = 1000  # services for which this holds whatever else is read
@@ -37,7 +38,7 @@ class Budget:
         rate: float = RATE,
         burst: int = BURST,
     ) -> None:
-        self._clock, self._read, self.rate, self.burst = clock, read, rate, burst
+        self.clock, self._read, self.rate, self.burst = clock, read, rate, burst
         self.left, self.credit, self.extra = float(burst), float(CREDIT), 0.0
         self.each = 0.0
         self.pace = 0.0  # by which `each` grows in a second
@@ -45,11 +46,12 @@ class Budget:
         self._others, self._unpaid, self._spent = self._seen(0), 0.0, 0
         self._owed, self._opened = 0.0, -math.inf
 
-    def refill(self, services: int, moving: int) -> float:
+    def refill(self, services: int, moving: int, *, lately: bool = False) -> float:
         """Earn what the time since the last call gives, with so many services, of which so many
-        move. The credit is paid back while few move. Returns the time.
+        move. The credit is paid back while few move. Where one has begun to move `lately`, those
+        that move earn something although nothing is left. Returns the time.
         """
-        now = self._clock()
+        now = self.clock()
         passed, self._counted = now - self._counted, now
         self._notice(passed)
         turns = self._turns(services, moving)
@@ -64,7 +66,9 @@ class Budget:
         self._owed -= back
         if not self._owed and now - self._opened >= HOUR:
             self.credit = float(CREDIT)
-        self.left = max(-self.burst, min(self.burst, self.left + earned - paid - back))
+        least = passed * min(self.rate / 5, moving * MOVING) if lately else 0.0
+        gained = max(least, earned - paid - back)
+        self.left = max(-self.burst, min(self.burst, self.left + gained))
         return now
 
     @property

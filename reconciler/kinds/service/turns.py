@@ -18,6 +18,7 @@ HASTE = 12.5  # reads a second for services that move, on credit: half of what A
 SHORTEST, LONGEST = 58.0, 66.0  # seconds of a resync that is early, and of one that is late
 DEADLINE = 298.0  # seconds after a look when the next one should have been
 AHEAD = 1  # reads that a scope may take ahead for a service that would be late at its next
+LATELY = 600.0  # seconds for which a service that has begun to move is followed at any cost
 GONE = 600.0  # seconds after which a service that does not ask is forgotten
 
 
@@ -57,7 +58,7 @@ class Turns:
         self._scopes: defaultdict[str, _Scope] = defaultdict(_Scope)
         self._in: dict[str, str] = {}  # the scope of each service
         self._detailed: dict[str, float] = {}
-        self._moving: dict[str, float] = {}
+        self._moving: dict[str, float] = {}  # since when, in the order of time
         self._urgent: set[str] = set()
         self._in_turn: set[str] = set()
         self._scarce = False  # the budget does not hold every list of every service
@@ -84,7 +85,7 @@ class Turns:
         not before `patience` seconds have passed.
         """
         before, now, mine = self._ask(service, scope)
-        self._moving[service] = now
+        self._moving.setdefault(service, now)
         if service in self._urgent:
             return True
         if now - mine < patience:
@@ -208,7 +209,9 @@ class Turns:
         return scope.kept
 
     def _refill(self) -> float:
-        now = self.budget.refill(len(self._asked), len(self._moving))
+        newest = next(reversed(self._moving.values()), -math.inf)
+        lately = self.budget.clock() - newest < LATELY
+        now = self.budget.refill(len(self._asked), len(self._moving), lately=lately)
         while self._asked and now - next(iter(self._asked.values())) > GONE:
             self._forget(next(iter(self._asked)))
         return now
