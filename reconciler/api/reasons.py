@@ -158,7 +158,7 @@ class Reason(StrEnum):
     AWAITING_APPROVAL = (
         "AwaitingApproval",
         "the next step deletes or replaces something, or `syncPolicy.automated` is false",
-        "read `moorage plan`, then run `moorage approve`; or set `prune: true`",
+        "read `moorage plan`, then `moorage approve`; or set `prune: true` or `automated: true`",
     )
     ROLLED_BACK = (
         "RolledBack",

@@ -95,6 +95,15 @@ def test_a_cause_is_whole_at_the_end_also_where_it_was_told(capsys):
     assert "InferenceService/phi  Azure:ScopeLocked: the scope containerApps/phi is locked" in last
 
 
+def test_a_repetition_keeps_the_word_of_its_reason(capsys):
+    """The same failure after many other lines is found again by its reason."""
+    narrator = Narrator(SimpleNamespace(target_title="local Azure"), quiet=False)
+    for _ in range(2):
+        narrator._line("ContainerApp/phi", f"SourceUnreadable: {CAUSE}", "red")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("ContainerApp/phi  SourceUnreadable (as above)")
+
+
 def test_a_place_stays_beside_what_is_above():
     """The file and line of the document, which the failure did not name."""
     told = f"roll back to revision web--r2: moorage.yaml:7: {CAUSE}"

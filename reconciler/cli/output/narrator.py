@@ -345,6 +345,9 @@ class Narrator:
         clock = time.strftime("%H:%M:%S")
         message = shorten_ids(message)
         shown = message if again else without_repetition(message, self._told)
+        reason, found, _ = message.partition(": ")
+        if shown.startswith("(as above)") and found and " " not in reason:
+            shown = f"{reason} {shown}"  # the word by which a person finds what is meant
         if style == "red":
             self._told.append(message[:CAUSE])
         head, plain = f"{clock}  ", len(f"{clock}  {key}  ")
