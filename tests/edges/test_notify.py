@@ -7,6 +7,7 @@ import html
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -257,7 +258,7 @@ async def test_an_error_message_calls_nobody_and_hides_no_address(message):
     world = World()
     world.service("phi", "stalls")
     (row,) = (row for row in world.store.documents() if row.ref.name == "phi")
-    said = [each.model_copy(update={"message": message}) for each in row.conditions]
+    said = [replace(each, message=message) for each in row.conditions]
     world.store.put_conditions(row.ref, 1, ConditionSet(lambda: NOW, said))
     async with inbox() as box:
         await edge(world, box, on="Stalled").act()
