@@ -111,7 +111,8 @@ def _order(
         paused = pause_note(store, DocumentRef("InferenceService", service))
     source = _agreeing(action, row)
     details = {"document": f"InferenceService/{service}", "adapter": name, "source": source}
-    sentence = f"{action} {name} of {service} on the {title}: the daemon acts on it {when(folder)}"
+    acts = f"the daemon acts on it {when(folder, paused=bool(paused))}"
+    sentence = f"{action} {name} of {service} on the {title}: {acts}"
     if source:
         sentence += "\n" + _patch(row, source)
     say_order(f"adapter {action}", details, sentence, subject, folder, as_json=as_json, note=paused)

@@ -38,6 +38,8 @@ def say_order(
     say(sentence + (f"\n{note}" if note else ""))
 
 
-def when(folder: Path) -> str:
-    """When the daemon acts on an order."""
+def when(folder: Path, *, paused: bool) -> str:
+    """When the daemon acts on an order about a document."""
+    if paused:
+        return "once the document is resumed"
     return "at once" if daemon_facts(folder)["running"] else "when it runs; none does now"

@@ -62,7 +62,7 @@ def promote(
     }
     sentence = (
         f"promote {service} on the {title}: {revision} has {weight} % of the traffic and goes on to"
-        f" {whither}; the daemon acts on it {when(folder)}"
+        f" {whither}; the daemon acts on it {when(folder, paused=bool(paused))}"
     )
     say_order("promote", details, sentence, subject, folder, as_json=as_json, note=paused)
 

@@ -77,7 +77,7 @@ def rollback(
     adapters = f"Its adapters serve again: {', '.join(chosen.versions) or 'none'}.\n"
     sentence = (
         f"rollback of {service} on the {title} to generation {chosen.number}"
-        f" ({chosen.revision}): the daemon acts on it {when(folder)}\n"
+        f" ({chosen.revision}): the daemon acts on it {when(folder, paused=bool(paused))}\n"
         f"{adapters if order.adapters else ''}It holds until the spec of the document changes."
     )
     say_order("rollback", details, sentence, subject, folder, as_json=as_json, note=paused)

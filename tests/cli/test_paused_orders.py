@@ -62,9 +62,9 @@ def store(tmp_path, monkeypatch):
 def test_whoever_orders_hears_that_the_document_is_paused(store, order, capsys):
     """In words, and beside the JSON; and nothing of it when it is not."""
     assert run(order) == 0
-    assert "is paused: nothing is written for it before `moorage resume phi`" in (
-        capsys.readouterr().out
-    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert "is paused: nothing is written for it before `moorage resume phi`" in said
+    assert "the daemon acts on it once the document is resumed" in said
     assert run((*order, "-o", "json")) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["kind"] == "Order"
