@@ -83,7 +83,7 @@ HELD: dict[str, dict[str, str | Cannot]] = {
         ),
         "az containerapp create": "tests/local_azure/test_daemon_app.py",
         "moorage export": f"{TYPED}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
-        "sed": f"{TYPED}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
+        "moorage role": f"{TYPED}::test_a_template_and_a_role_come_from_the_commands_of_the_page",
         "export OPENAI_API_KEY": Cannot(
             "`make bench` runs `vllm bench serve`; lm_eval fetches its tasks from a hub"
         ),

@@ -99,24 +99,18 @@ async def test_a_change_by_hand_is_read_and_accepted(stage):
 
 @pytest.mark.slow
 def test_a_template_and_a_role_come_from_the_commands_of_the_page(stage):
-    """operations.md: `export arm` writes a template, `sed` a role for this subscription."""
+    """operations.md: `export arm` writes a template, `role` a role for a subscription."""
     shell = blocks("operations.md", "")
     export = next(line for text in shell for line in text.splitlines() if "export arm" in line)
     words = shlex.split(export.replace("FILE", str(stage.manifest)).partition(" > ")[0])
     template = json.loads(stage.moorage(*words[1:]).stdout)
     assert {each["type"] for each in template["resources"]} >= {"Microsoft.App/containerApps"}
-    sed = next(line for text in shell for line in text.splitlines() if line.startswith("sed"))
-    line = sed.partition(" > ")[0]
+    role = next(line for text in shell for line in text.splitlines() if "moorage role" in line)
     subscription = "11111111-2222-3333-4444-555555555555"
-    done = subprocess.run(
-        ["bash", "-euc", line],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "MOORAGE_SUBSCRIPTION_ID": subscription},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["AssignableScopes"] == [f"/subscriptions/{subscription}"]
+    file = stage.root / "role.json"
+    words = shlex.split(role.replace("$MOORAGE_SUBSCRIPTION_ID", subscription))
+    stage.moorage(*words[1:-1], str(file))
+    assert json.loads(file.read_text())["AssignableScopes"] == [f"/subscriptions/{subscription}"]
 
 
 @pytest.mark.slow
