@@ -170,7 +170,7 @@ def test_two_that_fit_are_a_question(tuned):
 
 def test_what_the_parameters_ask_is_changed_and_nothing_else(tuned):
     """maximumInstanceCount: the one field of the found environment that differs is the one that
-    would be written.
+    would be written, and the first one: it adopts the environment.
     """
     parameters = tuned.root / "phi/infra/provision/inference.parameters.json"
     text = parameters.read_text()
@@ -181,7 +181,7 @@ def test_what_the_parameters_ask_is_changed_and_nothing_else(tuned):
     written = {
         each["object"]: [field["path"] for field in each["fields"]]
         for each in changes
-        if each["action"] == "update"
+        if each["action"] in ("update", "adopt")
     }
     assert written == {"ManagedEnvironment/phi": ["properties.workloadProfiles[GPU].maximumCount"]}
 
