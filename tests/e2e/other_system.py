@@ -53,6 +53,8 @@ def hide() -> None:
         module.sys = windows
     sys.modules["msvcrt"] = FakeLocks
     del time.clock_gettime
+    # Windows always sets it, and `getpass` asks `pwd` and `os.getuid` only where it is absent.
+    os.environ.setdefault("USERNAME", "somebody")
     for name in (*CALLS, *FLAGS):
         if hasattr(os, name):
             delattr(os, name)
