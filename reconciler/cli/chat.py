@@ -16,6 +16,7 @@ import typer
 
 from reconciler.cli.context import Service, StateDir, Target, settings_of
 from reconciler.cli.exits import CommandError, Exit
+from reconciler.cli.output.layout import say
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -47,8 +48,6 @@ def chat(
             "The chat page needs Gradio: pip install 'moorage[chat]' (make install brings it)."
         )
     settings, listening = settings_of(target, state_dir), _listening(listen)
-    # At once, because what follows takes half a minute on a busy machine.
-    print(f"looking for {service} on the {settings.target_title}…", flush=True)
     try:
         asyncio.run(_chat(settings, service, name, listening))
     except KeyboardInterrupt:  # how the page is closed
@@ -137,6 +136,8 @@ def _place(service: str, app: Mapping[str, Any], gateway: str) -> tuple[str, boo
 
 
 async def _chat(settings: Settings, service: str, name: str, listening: socket.socket) -> None:
+    # At once, because what follows takes half a minute on a busy machine.
+    say(f"looking for {service} on the {settings.target_title}…", aside=True)
     from reconciler.arm.clients import Arm
     from reconciler.chat.endpoint import Endpoint
     from reconciler.chat.state import look
@@ -152,7 +153,7 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
         except CommandError as error:
             raise CommandError(f"{error} Its own page, if it has one, is at {url}.") from None
         # After the service was found, because Gradio alone takes seconds to load.
-        print("the page is being prepared, which takes a few seconds…", flush=True)
+        say("the page is being prepared, which takes a few seconds…", aside=True)
         from reconciler.chat.page import Page
         from reconciler.chat.server import serve
 
@@ -171,4 +172,6 @@ async def _chat(settings: Settings, service: str, name: str, listening: socket.s
             f"{f'/?token={token}' if token else ''}   (Ctrl-C ends the page)",
             flush=True,
         )
+        # A Ctrl-C during the imports ends it here: the web server would print a traceback.
+        await asyncio.sleep(0)
         await serve(page, listening, token)

@@ -66,14 +66,17 @@ def test_who_wakes_it_reads_how_long_it_takes():
 
 
 def test_a_line_comes_before_anything_that_takes_long(monkeypatch, capsys):
-    """Before a library is loaded and Azure is asked, so that nobody looks at an empty terminal."""
+    """Before Azure is asked, so that nobody looks at an empty terminal. Standard output begins with
+    the page's address.
+    """
     told = []
 
-    async def slow(*_):
-        told.append(capsys.readouterr().out)
+    def opened(_):
+        told.append(capsys.readouterr())
+        raise CommandError("no connection")
 
     settings = Settings("azure", "00000000-0000-0000-0000-000000000000", "azure-cli")
     monkeypatch.setattr(chat, "settings_of", lambda *_: settings)
-    monkeypatch.setattr(chat, "_chat", slow)
-    assert run(["chat", "phi", "--listen", "127.0.0.1:0"]) == 0
-    assert told == [f"looking for phi on the {settings.target_title}…\n"]
+    monkeypatch.setattr("reconciler.arm.clients.Arm", opened)
+    assert run(["chat", "phi", "--listen", "127.0.0.1:0"]) == 1
+    assert told == [("", f"looking for phi on the {settings.target_title}…\n")]
